@@ -1,0 +1,155 @@
+"""
+`litekeep backup`: one snapshot of each database now, to every configured store.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.events import listener
+from litekeep.cli.options import Options, common_options, dry_run_option
+from litekeep.config.settings import FORMATS, SnapshotSettings
+from litekeep.engine.backup import BackupJob, BackupResult, backup
+from litekeep.errors import LitekeepError
+from litekeep.sources import backup_jobs, load_settings
+from litekeep.units import show_duration, show_size
+
+
+@click.command(short_help="Make one snapshot now, in every configured store.")
+@click.argument("database", required=False)
+@click.option(
+    "--to",
+    multiple=True,
+    metavar="STORE",
+    help="URL, folder or configured name of a store, in place of those configured; repeatable.",
+)
+@click.option("--format", "format_name", type=click.Choice(FORMATS), help="gzip if not set.")
+@click.option("--level", type=int, help="How hard to compress: gzip 0 to 3, zstd 1 to 19.")
+@click.option("--no-check", is_flag=True, help="Do without SQLite's check of the copied bytes.")
+@click.option("--label", metavar="TEXT", help="A word of yours that list shows.")
+@click.option(
+    "--allow-unsafe-file-system",
+    is_flag=True,
+    help="Read it although it lies where SQLite's locks may not work.",
+)
+@dry_run_option
+@common_options
+def command(
+    database: str | None,
+    to: tuple[str, ...],
+    format_name: str | None,
+    level: int | None,
+    no_check: bool,
+    label: str | None,
+    allow_unsafe_file_system: bool,
+    is_dry_run: bool,
+    options: Options,
+) -> int:
+    """
+    Make one snapshot now, in every configured store.
+
+    DATABASE is a path, or a name of the configuration; without it, all databases of the
+    configuration are backed up. With no configuration the snapshot goes to the folder
+    DATABASE-backups beside the database.
+    """
+    settings = load_settings(options.config)
+    how = SnapshotSettings(format=format_name, level=level, check=False if no_check else None)
+    jobs = backup_jobs(
+        settings,
+        database,
+        to=to,
+        how=how,
+        label=label,
+        allow_unsafe_file_system=allow_unsafe_file_system,
+    )
+    if is_dry_run:
+        _show_plan(jobs, options)
+        return 0
+    results: list[dict[str, Any]] = []
+    failures: list[LitekeepError] = []
+    for job in jobs:
+        try:
+            if len(jobs) > 1 and not options.is_json and not options.is_quiet:
+                output.line(f"{job.name}: {job.database}")
+            results.append(_run(job, options, failures))
+        except LitekeepError as error:
+            # One database that fails does not keep the others from their backup.
+            if len(jobs) == 1:
+                raise
+            failures.append(error)
+            if not options.is_json:
+                output.show_error(error, is_json=False)
+            results.append({"database": str(job.database), "error": output.error_fields(error)})
+    if options.is_json:
+        output.json_object(results[0] if len(jobs) == 1 else {"backups": results})
+    return failures[0].exit_code if failures else 0
+
+
+def _run(job: BackupJob, options: Options, failures: list[LitekeepError]) -> dict[str, Any]:
+    """Make one backup and show it; return its JSON."""
+    with listener(options, prefix="sqlite-backup") as shown:
+        result = backup(job, shown.hear)
+        if result.failure is None:
+            shown.end(_summary(result), "Backup completed successfully")
+    if result.failure is not None:
+        failures.append(result.failure)
+        if not options.is_json:
+            output.show_error(result.failure, is_json=False)
+    return as_json(result)
+
+
+def as_json(result: BackupResult) -> dict[str, Any]:
+    """Return the result in its contract's shape."""
+    return {
+        "database": result.database,
+        "time": output.iso(result.time),
+        "name": result.name,
+        "integrity": result.integrity,
+        "size_bytes": result.size,
+        "stored_size_bytes": result.stored_size,
+        "sha256": result.sha256,
+        "database_checksum": f"{result.database_checksum:016x}",
+        "seconds": round(result.seconds, 3),
+        "held_seconds": round(result.held_seconds, 3),
+        "format": result.format,
+        "stores": [
+            {
+                "url": outcome.url,
+                "object": outcome.object,
+                "ok": outcome.error is None,
+                "error": output.error_fields(outcome.error) if outcome.error else None,
+            }
+            for outcome in result.stores
+        ],
+    }
+
+
+def _summary(result: BackupResult) -> str:
+    share = f", {result.stored_size / result.size:.0%}" if result.size else ""
+    return (
+        f"{result.name}: {show_size(result.size)} kept in {show_size(result.stored_size)}"
+        f" ({result.format}{share}) in {show_duration(result.seconds)},"
+        f" integrity {result.integrity}"
+    )
+
+
+def _show_plan(jobs: tuple[BackupJob, ...], options: Options) -> None:
+    if options.is_json:
+        plan = [
+            {
+                "database": str(job.database),
+                "name": job.name,
+                "format": job.format,
+                "stores": [repository.store.url for repository in job.repositories],
+            }
+            for job in jobs
+        ]
+        output.json_object({"plan": plan})
+        return
+    for job in jobs:
+        output.line(f"would back up {job.database} as {job.name}, {job.format}, to")
+        for repository in job.repositories:
+            output.line(f"  {repository.store.url}")

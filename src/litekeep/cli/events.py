@@ -1,0 +1,122 @@
+"""
+An engine's events, shown: a moving bar on a terminal, plain lines elsewhere.
+
+    a terminal      bar with rate and time left (standard error), then a summary
+    cron, a pipe    one line an event, as the guide's script wrote them:
+                        [sqlite-backup] Integrity: ok
+    --json          nothing here; warnings on standard error
+    --quiet         nothing but warnings
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+from litekeep.cli import output
+from litekeep.cli.options import Options
+from litekeep.engine import events
+
+
+class Shown(Protocol):
+    """Shows events to somebody."""
+
+    def hear(self, event: events.Event) -> None:
+        """Show one event."""
+
+    def say(self, text: str) -> None:
+        """Show a line of the command's own."""
+
+    def end(self, summary: str, last_line: str) -> None:
+        """Say that all went well: *summary* to a person, *last_line* to a log."""
+
+
+@contextlib.contextmanager
+def listener(options: Options, *, prefix: str) -> Iterator[Shown]:
+    """
+    Show events while the context lasts.
+
+    Args:
+        options: The common options.
+
+        prefix: Of plain lines.
+    """
+    if options.is_json or options.is_quiet:
+        yield _Warnings()
+    elif sys.stdout.isatty() and sys.stderr.isatty():
+        # rich costs 60 ms to import: only a terminal pays.
+        from litekeep.cli.progress import Bar
+
+        with Bar(is_verbose=options.is_verbose) as bar:
+            yield bar
+    else:
+        yield PlainLines(prefix, is_verbose=options.is_verbose)
+
+
+class _Warnings:
+    """Shows what wants attention, on standard error."""
+
+    def hear(self, event: events.Event) -> None:
+        match event:
+            case events.Warned(message, hint):
+                output.line(f"warning: {message}", is_error=True)
+                if hint:
+                    output.line(f"hint: {hint}", is_error=True)
+            case _:
+                pass
+
+    def say(self, text: str) -> None:
+        pass
+
+    def end(self, summary: str, last_line: str) -> None:
+        pass
+
+
+class PlainLines:
+    """One line an event, with a prefix."""
+
+    def __init__(self, prefix: str, *, is_verbose: bool) -> None:
+        self._prefix = prefix
+        self._is_verbose = is_verbose
+
+    def hear(self, event: events.Event) -> None:
+        if isinstance(event, events.Note) and not self._is_verbose:
+            return  # who reads the guide's lines by machine gets those and no others
+        for text in plain_lines(event):
+            self.say(text)
+
+    def end(self, summary: str, last_line: str) -> None:
+        if self._is_verbose:
+            self.say(summary)
+        self.say(last_line)
+
+    def say(self, text: str) -> None:
+        output.line(f"[{self._prefix}] {text}")
+
+
+def plain_lines(event: events.Event) -> tuple[str, ...]:
+    """
+    Return the lines for an event; the first six kinds are the guide's, to the letter.
+
+    >>> plain_lines(events.Compressed(123456))
+    ('Compressed size: 123456 bytes',)
+    """
+    match event:
+        case events.Integrity(result, detail):
+            return (f"Integrity: {result}", *((f"Integrity detail: {detail}",) if detail else ()))
+        case events.Compressed(size):
+            return (f"Compressed size: {size} bytes",)
+        case events.Stored(place, is_local):
+            return (f"Local saved: {place}" if is_local else f"Uploaded to {place}",)
+        case events.LatestMoved():
+            return ("Updated latest marker",)
+        case events.StoreFailed(store, message, hint):
+            return (f"Failed: {store}: {message}", *((f"Hint: {hint}",) if hint else ()))
+        case events.Note(text):
+            return (f"Note: {text}",)
+        case events.Warned(message, hint):
+            return (f"Warning: {message}", *((f"Hint: {hint}",) if hint else ()))
+        case events.Progress():
+            return ()

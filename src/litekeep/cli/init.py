@@ -1,0 +1,166 @@
+"""
+`litekeep init`: a commented configuration, from flags or by asking.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.options import Options, common_options, dry_run_option
+from litekeep.config.file import is_name, read_text, zone_named
+from litekeep.config.places import is_url
+from litekeep.config.template import template
+from litekeep.errors import AccessDenied, NotFound, TargetExists, UserError
+from litekeep.host.databases import Found, find_databases
+from litekeep.units import show_size
+
+
+@click.command(short_help="Write a commented configuration.")
+@click.argument("folder", default=".", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--database",
+    "databases",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A database to keep, instead of those found in FOLDER; repeatable.",
+)
+@click.option("--to", "stores", multiple=True, metavar="URL", help="Where backups go; repeatable.")
+@click.option("--timezone", metavar="ZONE", help="Zone of times in names; UTC if not set.")
+@click.option(
+    "--output",
+    "-o",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("litekeep.toml"),
+    show_default=True,
+    metavar="PATH",
+    help="The file to write.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+@click.option("--yes", "-y", is_flag=True, help="Ask nothing: take every database that is found.")
+@dry_run_option
+@common_options
+def command(
+    folder: Path,
+    databases: tuple[Path, ...],
+    stores: tuple[str, ...],
+    timezone: str | None,
+    target: Path,
+    force: bool,
+    yes: bool,
+    is_dry_run: bool,
+    options: Options,
+) -> None:
+    """
+    Write a commented configuration.
+
+    SQLite databases are looked for in FOLDER and below. On a terminal you are asked which
+    of them to keep and where; elsewhere, all that are found are taken.
+    """
+    if target.exists() and not force and not is_dry_run:
+        raise TargetExists(f"{target} exists", hint="Give --force to overwrite it.")
+    asks = not yes and not options.is_json and sys.stdin.isatty() and sys.stdout.isatty()
+    paths = list(databases) or _look(folder, asks=asks)
+    if asks and not databases:
+        stores = stores or _ask_stores()
+    zone = timezone or "UTC"
+    if not zone_named(zone):
+        raise UserError(f"there is no time zone {zone!r}", hint='Write it like "Europe/Berlin".')
+    text = template(_named(paths), _named_stores(stores), zone)
+    # What we write must be what we would read.
+    read_text(text, target, os.environ)
+    if is_dry_run:
+        output.raw(text)
+        return
+    _write(target, text, force=force)
+    if options.is_json:
+        output.json_object(
+            {"output": str(target.absolute()), "databases": [str(path) for path in paths]}
+        )
+    elif not options.is_quiet:
+        output.line(f"Wrote {target}: {len(paths)} database{'s' if len(paths) > 1 else ''}.")
+        output.line("Next: litekeep backup")
+
+
+def _look(folder: Path, *, asks: bool) -> list[Path]:
+    if not folder.is_dir():
+        raise NotFound(f"no folder at {folder}", hint="Check the path.")
+    search = find_databases(folder.absolute())
+    if not search.is_whole:
+        output.line("warning: not everything was looked at; name a deeper folder", is_error=True)
+    if not search.found:
+        raise NotFound(
+            f"no SQLite database in {folder.absolute()}",
+            hint="Name another folder, or the database itself with --database.",
+        )
+    return _ask_databases(search.found) if asks else [item.path for item in search.found]
+
+
+def _ask_databases(found: Sequence[Found]) -> list[Path]:
+    for number, item in enumerate(found, 1):
+        output.line(f"  {number}  {item.path}  ({show_size(item.size)})")
+    while True:
+        answer = click.prompt("Which of them shall be kept? (numbers, or all)", default="all")
+        words = answer.replace(",", " ").split()
+        if words == ["all"]:
+            return [item.path for item in found]
+        if words and all(word.isdecimal() and 0 < int(word) <= len(found) for word in words):
+            return [found[number - 1].path for number in sorted({int(word) for word in words})]
+        output.line(f"Please write numbers from 1 to {len(found)}, or all.")
+
+
+def _ask_stores() -> tuple[str, ...]:
+    answer = click.prompt(
+        "Where shall backups go? (folder or URL like s3://bucket/prefix; "
+        "empty: beside each database)",
+        default="",
+        show_default=False,
+    )
+    return tuple(answer.split())
+
+
+def _named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Give each database a name of its own, from its file."""
+    named: list[tuple[str, Path]] = []
+    for path in paths:
+        stem = path.stem if is_name(path.stem) else "database"
+        named.append((_fresh(stem, [name for name, _ in named]), path.absolute()))
+    return named
+
+
+def _named_stores(urls: Sequence[str]) -> list[tuple[str, str]]:
+    named: list[tuple[str, str]] = []
+    for url in urls:
+        kind = url.partition(":")[0].lower() if is_url(url) else "local"
+        place = url if is_url(url) else str(Path(url).expanduser().absolute())
+        named.append((_fresh(kind, [name for name, _ in named]), place))
+    return named
+
+
+def _fresh(wanted: str, taken: Sequence[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _write(target: Path, text: str, *, force: bool) -> None:
+    """Write the file, readable by its owner alone: it may come to hold secrets."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with open(os.open(target, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError as error:
+        raise TargetExists(f"{target} exists", hint="Give --force to overwrite it.") from error
+    except OSError as error:
+        raise AccessDenied(
+            f"cannot write {target}: {error.strerror}", hint="Choose another with --output."
+        ) from error

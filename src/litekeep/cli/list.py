@@ -1,0 +1,120 @@
+"""
+`litekeep list`: the restore points there are, newest first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from typing import Any
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.options import Options, common_options, database_option
+from litekeep.cli.points import point_fields, show_time
+from litekeep.clock import now
+from litekeep.engine.points import Points, RestorePoint, read_points
+from litekeep.sources import Source, find_sources, load_settings, zone_of
+from litekeep.units import show_duration, show_size
+
+_HEADS = ("TIME", "AGE", "KIND", "SIZE", "STORED", "STATE", "PROOF", "NAME", "LABEL")
+
+
+@click.command(short_help="List restore points, newest first.")
+@click.argument("source", required=False)
+@database_option
+@common_options
+def command(source: str | None, database: str | None, options: Options) -> int:
+    """
+    List restore points, newest first.
+
+    SOURCE is a database (a path, or a name of the configuration), or a store (a folder or
+    a URL). Without it, all databases of the configuration are listed.
+    """
+    settings = load_settings(options.config)
+    sources = find_sources(settings, source, name=database)
+    found = [(item, read_points(item.repositories)) for item in sources]
+    for _, points in found:
+        _warn(points)
+    if options.is_json:
+        objects = [_as_json(item, points) for item, points in found]
+        output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
+        return 0
+    for item, points in found:
+        if options.is_quiet:
+            break
+        if len(found) > 1:
+            output.line(f"{item.name}:")
+        if not points.points:
+            places = ", ".join(repository.store.url for repository in item.repositories)
+            output.line(f"no restore points yet in {places}; litekeep backup makes one")
+            continue
+        _show(points, zone_of(settings), is_verbose=options.is_verbose)
+    return 0
+
+
+def _as_json(source: Source, points: Points) -> dict[str, Any]:
+    return {
+        "database": source.name,
+        "restore_points": [point_fields(point) for point in points.points],
+        "gaps": [],
+        "window": None,
+        "damaged": [
+            {
+                "store": leftover.repository.store.url,
+                "object": leftover.object,
+                "code": leftover.error.exit_code,
+                "message": leftover.error.message,
+            }
+            for leftover in points.leftovers
+        ],
+        "unread": [
+            {"store": repository.store.url, "error": output.error_fields(error)}
+            for repository, error in points.unread
+        ],
+    }
+
+
+def _warn(points: Points) -> None:
+    """Say what is not in the list, on standard error."""
+    for repository, error in points.unread:
+        output.line(
+            f"warning: {repository.store.url} is not listed: {error.message}", is_error=True
+        )
+        if error.hint:
+            output.line(f"hint: {error.hint}", is_error=True)
+    for leftover in points.leftovers:
+        output.line(
+            f"warning: {leftover.repository.store.url}: {leftover.error.message}", is_error=True
+        )
+
+
+def _show(points: Points, zone: tzinfo, *, is_verbose: bool) -> None:
+    rows = [_row(point, zone) for point in points.points]
+    widths = [max(len(row[column]) for row in (_HEADS, *rows)) for column in range(len(_HEADS))]
+    output.line(_aligned(_HEADS, widths))
+    for point, row in zip(points.points, rows, strict=True):
+        output.line(_aligned(row, widths))
+        if is_verbose:
+            for copy in point.copies:
+                output.line(f"    {copy.repository.store.url.rstrip('/')}/{copy.object}")
+
+
+def _row(point: RestorePoint, zone: tzinfo) -> tuple[str, ...]:
+    age = show_duration(max(0.0, (now() - point.time).total_seconds()))
+    return (
+        show_time(point.time, zone),
+        age,
+        point.kind,
+        "?" if point.size is None else show_size(point.size),
+        show_size(point.copies[0].stored_size),
+        point.state,
+        "none",
+        point.name,
+        output.printable(point.label or ""),
+    )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

@@ -1,0 +1,34 @@
+"""
+Restore points, as `list` and `restore` show them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+from typing import Any
+
+from litekeep.cli import output
+from litekeep.engine.points import RestorePoint
+
+
+def point_fields(point: RestorePoint) -> dict[str, Any]:
+    """Return a restore point in its contract's shape."""
+    return {
+        "kind": point.kind,
+        "time": output.iso(point.time),
+        "txid": f"{point.txid:016x}" if point.txid is not None else None,
+        "name": point.name,
+        "size_bytes": point.size,
+        "stored_size_bytes": point.copies[0].stored_size,
+        "store": point.store,
+        "stores": [copy.repository.store.url for copy in point.copies],
+        "label": point.label,
+        "held": False,
+        "proof": None,
+        "state": point.state,
+    }
+
+
+def show_time(time: datetime, zone: tzinfo) -> str:
+    """Return an instant for a person, in the configured zone."""
+    return f"{time.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"

@@ -1,0 +1,158 @@
+"""
+`litekeep restore`: a database back to a restore point.
+"""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.events import Shown, listener
+from litekeep.cli.options import Options, at_option, common_options, database_option, dry_run_option
+from litekeep.cli.points import point_fields, show_time
+from litekeep.config.settings import Settings
+from litekeep.engine.restore import RestorePlan, RestoreResult, restore
+from litekeep.library import plan_of
+from litekeep.sources import load_settings, zone_of
+from litekeep.units import show_duration, show_size
+
+
+@click.command(short_help="Bring a database back to a restore point.")
+@click.argument("source", required=False)
+@at_option
+@click.option(
+    "--output",
+    "-o",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PATH",
+    help="Where to restore to; the database's own place if not given.",
+)
+@click.option("--replace", is_flag=True, help="Put it in the place of the file that is there.")
+@click.option("--no-undo", is_flag=True, help="Keep no undo copy of the file that is replaced.")
+@click.option(
+    "--assume-stopped",
+    is_flag=True,
+    help="Vouch that nobody has the file open, where that cannot be seen from here.",
+)
+@database_option
+@dry_run_option
+@common_options
+def command(
+    source: str | None,
+    at: str | None,
+    target: Path | None,
+    replace: bool,
+    no_undo: bool,
+    assume_stopped: bool,
+    database: str | None,
+    is_dry_run: bool,
+    options: Options,
+) -> None:
+    """
+    Bring a database back to a restore point.
+
+    SOURCE is a database (a path, or a name of the configuration), a store (a folder or a
+    URL), or a single snapshot file. Everything is compared with its checksums before the
+    target changes. Stop the application first: a file that is open is not replaced.
+    """
+    settings = load_settings(options.config)
+    plan = plan_of(
+        settings,
+        source,
+        target,
+        at=at or "latest",
+        replace=replace,
+        undo=not no_undo,
+        assume_stopped=assume_stopped,
+        database=database,
+    )
+    with listener(options, prefix="sqlite-restore") as shown:
+        for line in plan_lines(plan, settings):
+            shown.say(line)
+        if is_dry_run:
+            if options.is_json:
+                output.json_object({"plan": plan_fields(plan)})
+            return
+        result = restore(plan, shown.hear)
+        _show(result, shown)
+    if options.is_json:
+        output.json_object(as_json(result))
+
+
+def plan_lines(plan: RestorePlan, settings: Settings) -> list[str]:
+    """Return what a restore will do, for a person."""
+    lines = []
+    if plan.point is None:
+        lines.append(f"Restore {plan.source}")
+    else:
+        time = show_time(plan.point.time, zone_of(settings))
+        size = f", {show_size(plan.size)}" if plan.size is not None else ""
+        lines.append(f"Restore {plan.point.name} ({time}{size})")
+        lines += [f"  from {copy.store.url}" for copy in plan.copies[:1]]
+        lines += [f"  or, if that fails, {copy.store.url}" for copy in plan.copies[1:]]
+    if plan.distance is not None:
+        lines.append(f"  {show_duration(plan.distance.total_seconds())} before the time asked for")
+    lines += [f"  passing over {p.name}: {p.state}" for p in plan.passed_over]
+    lines.append(f"  to {plan.target}")
+    if plan.target.exists():
+        kept = "kept as an undo copy" if plan.keep_undo else "NOT kept"
+        lines.append(f"  in the place of the file there, which is {kept}")
+    return lines
+
+
+def plan_fields(plan: RestorePlan) -> dict[str, Any]:
+    """Return a plan as JSON."""
+    return {
+        "source": plan.source,
+        "restore_point": point_fields(plan.point) if plan.point else None,
+        "seconds_before": plan.distance.total_seconds() if plan.distance is not None else None,
+        "output": str(plan.target),
+        "replaces": plan.target.exists(),
+        "keeps_undo": plan.keep_undo,
+    }
+
+
+def as_json(result: RestoreResult) -> dict[str, Any]:
+    """Return a result in its contract's shape."""
+    plan = result.plan
+    distance = plan.distance
+    return {
+        "source": result.copy.store.url if plan.point else plan.source,
+        "restored": point_fields(plan.point) if plan.point else None,
+        "seconds_before": distance.total_seconds() if distance is not None else None,
+        "output": str(plan.target),
+        "undo": str(result.undo) if result.undo else None,
+        "bytes_fetched": result.bytes_fetched,
+        "requests": result.request_count,
+        "seconds": round(result.seconds, 3),
+        "proved": result.is_proved,
+        "unproven": result.unproven,
+        "size_bytes": result.size,
+        "sha256": result.sha256,
+        "database_checksum": f"{result.database_checksum:016x}",
+    }
+
+
+def _show(result: RestoreResult, shown: Shown) -> None:
+    target = result.plan.target
+    if result.is_proved:
+        shown.say("Proved: every checksum of the manifest, and SQLite's own check")
+    else:
+        shown.say(f"Not proved: {result.unproven}")
+    if result.undo is not None:
+        undo, goal = shlex.quote(str(result.undo)), shlex.quote(str(target))
+        shown.say(f"Undo copy: {result.undo}")
+        logs = [end for end in ("-wal", "-journal") if Path(f"{result.undo}{end}").exists()]
+        if logs:  # what SQLite could not read is kept as it was
+            shown.say(
+                f"The old file could not be read. It needs what lies beside it: {', '.join(logs)}"
+            )
+        else:
+            shown.say(f"To undo: litekeep restore {undo} --output {goal} --replace")
+    summary = f"Restored {target}: {show_size(result.size)} in {show_duration(result.seconds)}"
+    shown.end(summary, f"Restored {target}")

@@ -1,0 +1,95 @@
+"""
+`litekeep verify`: stored bytes compared with their manifests and checksums.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.events import Shown, listener
+from litekeep.cli.options import Options, common_options, database_option
+from litekeep.config.places import state_folder
+from litekeep.engine.verify import VerifyResult, verify
+from litekeep.errors import LitekeepError
+from litekeep.sources import find_sources, load_settings
+from litekeep.units import parse_share, show_size
+
+
+@click.command(short_help="Compare stored bytes with their manifests and checksums.")
+@click.argument("source", required=False)
+@click.option(
+    "--sample",
+    metavar="SHARE",
+    default="100%",
+    help="Read this share, e.g. 10%, of the snapshots: those not read for longest.",
+)
+@database_option
+@common_options
+def command(source: str | None, sample: str, database: str | None, options: Options) -> int:
+    """
+    Compare stored bytes with their manifests and checksums.
+
+    SOURCE is a database (a path, or a name of the configuration), or a store (a folder or
+    a URL). Without it, all databases of the configuration are verified.
+    """
+    settings = load_settings(options.config)
+    share = parse_share(sample)
+    state = state_folder(settings, os.environ)
+    objects: list[dict[str, Any]] = []
+    failures: list[LitekeepError] = []
+    sources = find_sources(settings, source, name=database)
+    for item in sources:
+        with listener(options, prefix="sqlite-verify") as shown:
+            if len(sources) > 1:
+                shown.say(f"{item.name}:")
+            result = verify(item.repositories, state=state, share=share, report=shown.hear)
+            _show(result, shown)
+        objects.append(as_json(result, item.name))
+        if result.failure is not None:
+            failures.append(result.failure)
+            if not options.is_json:
+                output.show_error(result.failure, is_json=False)
+    if options.is_json:
+        output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
+    return failures[0].exit_code if failures else 0
+
+
+def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
+    """Return a result in its contract's shape."""
+    return {
+        "database": database,
+        "checked": result.checked,
+        "bytes": result.bytes,
+        "ok": not result.damaged,
+        "unproven": list(result.unproven),
+        "damaged": [
+            {
+                "store": damage.store,
+                "object": damage.object,
+                "code": damage.error.exit_code,
+                "message": damage.error.message,
+            }
+            for damage in result.damaged
+        ],
+    }
+
+
+def _show(result: VerifyResult, shown: Shown) -> None:
+    for name in result.unproven:
+        shown.say(f"Unproven: {name} has no manifest to compare it with")
+    for damage in result.damaged:
+        if damage.object:
+            place = f"{damage.store.rstrip('/')}/{damage.object}"
+            shown.say(f"Damaged: {place}: {damage.error.message}")
+        else:
+            shown.say(f"Not verified: {damage.store}: {damage.error.message}")
+    count = f"{result.checked} snapshot{'s' if result.checked != 1 else ''}"
+    checked = f"Read {count}, {show_size(result.bytes)} as stored"
+    if result.failure is not None:
+        shown.say(f"{checked}: NOT all as it should be")
+    else:
+        shown.end(f"{checked}: all as it should be", f"{checked}: ok")

@@ -1,0 +1,61 @@
+"""
+The environment that works without any file: the variables of the shell script that
+many people run from cron today.
+
+    S3_BUCKET             bucket to upload to; without it the backup stays local
+    S3_PREFIX             folder in it                       sqlite-backup
+    LOCAL_BACKUP_DIR      local folder, laid out flat        <database>-backups, dated
+    SQLITE_VOLUME_NAME    Docker volume of the database      manual_instance
+    DB_FILE_NAME          file in the volume                 manual_generator.db
+
+`S3_BUCKET` is a name that other programs use too.  So these variables count only
+where no configuration file is in force and no store is named on the command line.
+`AWS_*` variables are read by the stores themselves, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from litekeep.config.settings import StoreSettings
+
+LOCAL = "local"
+S3 = "s3"
+PREFIX_DEFAULT = "sqlite-backup"
+VOLUME_DEFAULT = "manual_instance"
+FILE_DEFAULT = "manual_generator.db"
+VARIABLES = frozenset(
+    {"S3_BUCKET", "S3_PREFIX", "LOCAL_BACKUP_DIR", "SQLITE_VOLUME_NAME", "DB_FILE_NAME"}
+)
+
+
+def environment_stores(environ: Mapping[str, str]) -> tuple[StoreSettings, ...]:
+    """
+    Return the stores that the environment names, the local one first.
+
+    >>> [(s.url, s.layout) for s in environment_stores({"S3_BUCKET": "b"})]
+    [('s3://b/sqlite-backup', 'dated')]
+    >>> [(s.url, s.layout) for s in environment_stores({"LOCAL_BACKUP_DIR": "/opt/b"})]
+    [('/opt/b', 'flat')]
+    """
+    stores = []
+    if folder := environ.get("LOCAL_BACKUP_DIR"):
+        stores.append(StoreSettings(name=LOCAL, url=folder, layout="flat"))
+    if bucket := environ.get("S3_BUCKET"):
+        prefix = environ.get("S3_PREFIX", PREFIX_DEFAULT).strip("/")
+        url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
+        stores.append(StoreSettings(name=S3, url=url))
+    return tuple(stores)
+
+
+def environment_database(environ: Mapping[str, str]) -> str | None:
+    """
+    Return the database that is meant when none is named, in `docker:` spelling.
+
+    >>> environment_database({"S3_BUCKET": "b"})
+    'docker:manual_instance/manual_generator.db'
+    """
+    if not environ.get("S3_BUCKET") and not environ.get("DB_FILE_NAME"):
+        return None
+    volume = environ.get("SQLITE_VOLUME_NAME") or VOLUME_DEFAULT
+    return f"docker:{volume}/{environ.get('DB_FILE_NAME') or FILE_DEFAULT}"

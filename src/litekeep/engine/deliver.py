@@ -1,0 +1,260 @@
+"""
+Bringing one snapshot into several stores, each on a thread of its own.
+
+Steps 5 and 7 to 9 of `backup.py`.  A store that fails is told in its outcome and
+does not disturb the others; what it holds of the snapshot is withdrawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from urllib.parse import quote
+
+from litekeep import workers
+from litekeep.clock import Clock, Sleep
+from litekeep.codec.base import Codec
+from litekeep.engine import events
+from litekeep.engine.job import Begun, Job, withdraw
+from litekeep.engine.staging import Staging
+from litekeep.errors import (
+    BlobNotFound,
+    CorruptionError,
+    LitekeepError,
+    NameTaken,
+    StoreError,
+)
+from litekeep.repository.layout import Repository, manifest_of, next_second
+from litekeep.repository.manifest import DATABASE_KEY, ID_KEY, Manifest, encode
+
+NAME_ATTEMPTS_MAX = 30
+GIVE_UP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOutcome:
+    """
+    How one store took the snapshot.
+
+    `is_settled` says that nothing half done is left in it; `latest` is None where it
+    was not to be moved, else whether it was.
+    """
+
+    url: str
+    name: str
+    object: str
+    error: LitekeepError | None
+    is_settled: bool
+    latest: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a snapshot goes in one repository."""
+
+    repository: Repository
+    name: str
+    object: str
+
+
+#: Makes the manifest for a place.
+MakeManifest = Callable[[Placed], Manifest]
+
+
+class Delivery:
+    """
+    The deliveries of one snapshot.
+
+    `captured` must be given its result or an exception, once; until then manifests
+    wait.
+    """
+
+    def __init__(
+        self,
+        repositories: tuple[Repository, ...],
+        *,
+        snapshot_id: str,
+        codec: Codec,
+        staging: Staging,
+        job: Job,
+        report: events.Report,
+        clock: Clock,
+        sleep: Sleep,
+    ) -> None:
+        self.captured: Future[MakeManifest] = Future()
+        self._repositories = repositories
+        self._id = snapshot_id
+        self._codec = codec
+        self._staging = staging
+        self._job = job
+        self._report = report
+        self._clock = clock
+        self._sleep = sleep
+        self._begun_lock = threading.Lock()
+        self._begun: dict[str, str] = {}
+        self._futures: list[Future[StoreOutcome]] = []
+
+    def start(self, time: datetime, size_max: int) -> None:
+        """
+        Let every store begin to take what the staging file holds.
+
+        Args:
+            time: When the snapshot was captured; its name says so.
+
+            size_max: An upper bound of the data's size in bytes.
+        """
+        for repository in self._repositories:
+            deliver = partial(self._deliver, repository, time, size_max)
+            self._futures.append(workers.in_thread(deliver))
+
+    def give_up(self, error: BaseException) -> None:
+        """
+        Let no store wait any longer, and each withdraw what it has.
+
+        A store that does not answer is not waited for: the next run withdraws, by the
+        record, what it holds.
+        """
+        self._staging.fail(error)
+        self.captured.set_exception(error)
+        wait(self._futures, timeout=GIVE_UP_SECONDS)
+
+    def wait(self) -> tuple[StoreOutcome, ...]:
+        """Wait for every store; report each in the order of nearness."""
+        outcomes = []
+        for repository, future in zip(self._repositories, self._futures, strict=True):
+            outcome = future.result()
+            outcomes.append(outcome)
+            self._tell(repository, outcome)
+        return tuple(outcomes)
+
+    def _tell(self, repository: Repository, outcome: StoreOutcome) -> None:
+        if outcome.error is not None:
+            self._report(events.StoreFailed(outcome.url, outcome.error.message, outcome.error.hint))
+            return
+        place = f"{outcome.url.rstrip('/')}/{outcome.object}"
+        self._report(events.Stored(place, is_local=repository.store.staging is not None))
+        if outcome.latest is True:
+            self._report(events.LatestMoved(outcome.url))
+        elif outcome.latest is False:
+            self._report(
+                events.Warned(
+                    f"latest in {outcome.url} belongs to another database and did not move",
+                    "Give each database a prefix, or a folder, of its own.",
+                )
+            )
+
+    def _deliver(self, repository: Repository, time: datetime, size_max: int) -> StoreOutcome:
+        url = repository.store.url
+        placed = Placed(repository, repository.name_at(time), "")
+        has_manifest = False
+        try:
+            placed = self._claim(repository, time)
+            self._put_data(placed, size_max)
+            manifest = self.captured.result()(placed)
+            repository.store.put(manifest_of(placed.object), encode(manifest), create=True)
+            has_manifest = True
+            is_moved = self._move_latest(placed) if manifest.state == "ok" else None
+        except LitekeepError as error:
+            is_settled = has_manifest or self._withdraw(repository)
+            return StoreOutcome(url, placed.name, placed.object, error, is_settled)
+        except BaseException:
+            self._withdraw(repository)
+            raise
+        return StoreOutcome(url, placed.name, placed.object, None, True, is_moved)
+
+    def _claim(self, repository: Repository, time: datetime) -> Placed:
+        """
+        Take a name that nobody has, by an object of no bytes.
+
+        Two hosts whose timers fire in the same second would otherwise overwrite each
+        other: a large upload cannot be conditional.
+        """
+        for _ in range(NAME_ATTEMPTS_MAX):
+            name = repository.name_at(time)
+            placed = Placed(repository, name, repository.object_of(name, self._codec))
+            with self._begun_lock:
+                self._begun[repository.store.url] = placed.object
+                self._job.begin(Begun(self._id, dict(self._begun)))
+            try:
+                if not self._is_taken(placed):
+                    repository.store.put(
+                        placed.object, b"", create=True, metadata=self._metadata(repository)
+                    )
+                    return placed
+            except NameTaken:
+                pass
+            time = next_second(time)
+            self._sleep(max(0.0, (time - self._clock()).total_seconds()))
+        raise NameTaken(
+            f"{repository.store.url} has snapshots of {repository.database} in every second",
+            hint="Another host seems to write to the same place: give each a prefix of its own.",
+        )
+
+    def _is_taken(self, placed: Placed) -> bool:
+        """Look for any snapshot of this name: in another format, or on a careless store."""
+        name = f"{placed.object.rpartition('.db')[0]}.db"
+        return any(True for _ in placed.repository.store.list(name))
+
+    def _put_data(self, placed: Placed, size_max: int) -> None:
+        store = placed.repository.store
+        metadata = self._metadata(placed.repository)
+        if store.staging == self._staging.path.parent:
+            # Only there may it be linked: two stores must not share one file.
+            self._staging.wait_finished()
+            self.captured.result()
+            blob = store.take(self._staging.path, placed.object, metadata=metadata)
+        else:
+            body = _Held(self._staging, self.captured)
+            blob = store.put(placed.object, body, metadata=metadata, size_max=size_max)
+        if blob.size != self._staging.size:
+            raise StoreError(
+                f"{store.url} holds {blob.size} of {self._staging.size} bytes of {placed.object}"
+            )
+
+    def _move_latest(self, placed: Placed) -> bool | None:
+        """Copy the snapshot to `latest`, unless that is another database's."""
+        store, latest = placed.repository.store, placed.repository.latest(self._codec)
+        if latest is None:
+            return None
+        with contextlib.suppress(BlobNotFound):
+            owner = store.head(latest).metadata.get(DATABASE_KEY)
+            if owner not in (None, self._metadata(placed.repository)[DATABASE_KEY]):
+                return False
+        store.copy(placed.object, latest)
+        return True
+
+    def _metadata(self, repository: Repository) -> dict[str, str]:
+        return {ID_KEY: self._id, DATABASE_KEY: quote(repository.database)}
+
+    def _withdraw(self, repository: Repository) -> bool:
+        """Take back what was begun: also a claim whose answer was lost."""
+        data_object = self._begun.get(repository.store.url)
+        if data_object is None:
+            return True
+        try:
+            withdraw(repository, data_object, self._id)
+        except (StoreError, CorruptionError):
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """
+    A body that ends only when all is captured and checked.
+
+    So the data stands for the shortest time without its manifest, and a run that is
+    given up leaves an upload that was never completed, not an object.
+    """
+
+    staging: Staging
+    captured: Future[MakeManifest]
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.staging
+        self.captured.result()

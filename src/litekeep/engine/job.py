@@ -1,0 +1,223 @@
+"""
+One job at a time, and what a killed run had begun.
+
+    <state>/<name>-<hash of the path>.lock     flock of the run at work
+    <state>/<name>-<hash of the path>.json     what it has begun, while it has
+
+The record is written before anything is put into a store, and removed when all of
+it stands or all of it is withdrawn.  A run that finds one withdraws what it names,
+so that no half snapshot stays behind.  A snapshot whose manifest stands stays.  What
+cannot be withdrawn, because its store is away or this run does not go to it, stays in
+the record, for a later run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from litekeep import faults
+from litekeep.engine.staging import NO_ROOM, write_failed
+from litekeep.errors import (
+    AccessDenied,
+    AlreadyRunning,
+    BlobNotFound,
+    CorruptionError,
+    StoreError,
+)
+from litekeep.repository.layout import Repository, manifest_of
+from litekeep.repository.manifest import ID_KEY
+from litekeep.store.files import fsync_folder, make_folders
+from litekeep.store.temporary import temporary_file
+
+LEFT_COUNT_MAX = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A snapshot under way: its id, and where its data goes, by the store's URL."""
+
+    id: str
+    objects: dict[str, str]
+
+
+class Job:
+    """The right to back up one database, and the record of what was begun."""
+
+    def __init__(self, record: Path) -> None:
+        self._record = record
+        self._left: tuple[Begun, ...] = ()
+
+    def begin(self, begun: Begun) -> None:
+        """
+        Record what is about to be put into stores.
+
+        Raises:
+            StoreError: The folder for local state cannot be written to, or is full.
+        """
+        self._write((*self._left, begun))
+
+    def end(self) -> None:
+        """Say that nothing half done is left of this run."""
+        self.leave(self._left)
+
+    def leave(self, left: Sequence[Begun]) -> None:
+        """Say that of all runs but this one only *left* is half done."""
+        self._left = tuple(left[-LEFT_COUNT_MAX:])
+        if self._left:
+            self._write(self._left)
+        elif self._record.exists():
+            with _translated(self._record):
+                faults.reach("unlink record")
+                self._record.unlink()
+
+    def interrupted(self) -> tuple[Begun, ...]:
+        """Return what killed runs had begun, oldest first."""
+        with _translated(self._record):
+            try:
+                found = json.loads(self._record.read_bytes())
+                return tuple(
+                    Begun(str(item["id"]), {str(k): str(v) for k, v in item["objects"].items()})
+                    for item in found["begun"]
+                )
+            except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+                return ()
+
+    def _write(self, begun: Sequence[Begun]) -> None:
+        folder = self._record.parent
+        document = {"begun": [asdict(item) for item in begun]}
+        with _translated(self._record), temporary_file(folder) as (path, file):
+            faults.reach("write record")
+            file.write(json.dumps(document).encode())
+            faults.reach("fsync record")
+            os.fsync(file.fileno())
+            faults.reach("rename record")
+            path.replace(self._record)
+            # It must outlive a power failure as surely as what it names.
+            fsync_folder(folder)
+
+
+@contextlib.contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise write_failed(error, path) from error
+
+
+@contextlib.contextmanager
+def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
+    """
+    Hold the job of one database.
+
+    Args:
+        state: The folder for local state; it is made if it is not there.
+
+        name: The database's name, for people who look into the folder.
+
+        database: Its real path, which is what makes two jobs the same.
+
+    Raises:
+        AlreadyRunning: Another process holds it.
+    """
+    try:
+        make_folders(state)
+        key = f"{name}-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+        descriptor = os.open(state / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            raise write_failed(error, state / "a lock") from error
+        raise _unusable(state, str(error.strerror)) from error
+    except StoreError as error:
+        raise _unusable(state, error.message) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise AlreadyRunning(
+            f"another backup of {database} is running",
+            hint="Wait for it to end; a schedule may ignore exit code 75.",
+        ) from error
+    try:
+        yield Job(state / f"{key}.json")
+    finally:
+        os.close(descriptor)
+
+
+def _unusable(state: Path, reason: str) -> AccessDenied:
+    return AccessDenied(
+        f"cannot use the state folder {state}: {reason}",
+        hint="Set state_dir (or $LITEKEEP_STATE) to a folder that this user may write to.",
+    )
+
+
+def withdraw(repository: Repository, data_object: str, snapshot_id: str) -> bool:
+    """
+    Take back the data of a snapshot that has no manifest.
+
+    Where deleting is not allowed, the object is emptied instead: no bytes are no
+    snapshot.
+
+    Returns:
+        Whether anything was there to take back.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    store = repository.store
+    try:
+        if store.head(data_object).metadata.get(ID_KEY) != snapshot_id:
+            return False
+    except BlobNotFound:
+        return False
+    with contextlib.suppress(BlobNotFound):
+        store.head(manifest_of(data_object))
+        return False
+    try:
+        store.delete(data_object)
+    except AccessDenied:
+        store.put(data_object, b"")
+    return True
+
+
+def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
+    """
+    Remove what killed runs left in the stores.
+
+    Temporary files are looked for in every folder.  A bucket is asked only where a
+    run was killed: for its object and for its open uploads.
+
+    Returns:
+        A line for a person on each thing that was removed, or could not be.
+    """
+    begun = job.interrupted()
+    withdrawn: set[tuple[str, str]] = set()
+    lines: list[str] = []
+    for repository in repositories:
+        store = repository.store
+        objects = [
+            (item.id, item.objects[store.url]) for item in begun if store.url in item.objects
+        ]
+        if store.staging is None and not objects:
+            continue
+        try:
+            lines += store.clean([data_object for _, data_object in objects])
+            for snapshot_id, data_object in objects:
+                if withdraw(repository, data_object, snapshot_id):
+                    lines.append(f"removed {data_object} from {store.url}, left by a killed run")
+                withdrawn.add((snapshot_id, store.url))
+        except (StoreError, CorruptionError) as error:  # the latter: a blob's metadata
+            lines.append(f"could not clean up in {store.url}: {error.message}")
+    left = []
+    for item in begun:
+        objects_left = {u: o for u, o in item.objects.items() if (item.id, u) not in withdrawn}
+        if objects_left:
+            left.append(Begun(item.id, objects_left))
+    job.leave(left)
+    return lines

@@ -1,0 +1,45 @@
+"""
+Whose a restored file is: the owner, mode and extended attributes of the one before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from litekeep import faults
+from litekeep.engine import events
+
+NEW_FILE_MODE = 0o644
+
+
+def adopt_ownership(file: BinaryIO, path: Path, target: Path, report: events.Report) -> None:
+    """Give the new file the old one's owner, mode and extended attributes."""
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        os.fchmod(file.fileno(), NEW_FILE_MODE & ~_umask())
+        return
+    faults.reach("chown restored")
+    try:
+        os.fchown(file.fileno(), old.st_uid, old.st_gid)
+    except PermissionError:
+        report(
+            events.Warned(
+                f"{target} will belong to user {os.geteuid()} instead of {old.st_uid}",
+                "Run this as root, or chown the file before the application starts.",
+            )
+        )
+    os.fchmod(file.fileno(), old.st_mode & 0o7777)
+    if hasattr(os, "listxattr"):  # Linux: SELinux labels, ACLs
+        for name in os.listxattr(target):
+            with contextlib.suppress(OSError):
+                os.setxattr(path, name, os.getxattr(target, name))
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,207 @@
+"""
+Restore points: what a restore can aim at, and the choice among them.
+
+A snapshot that lies in several stores is one restore point with several copies, the
+nearest first.  `choose` decides and touches nothing; what cannot be met is an error
+that names the nearest points, never silently something else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from litekeep import workers
+from litekeep.errors import LitekeepError, NotFound, StoreError
+from litekeep.repository.catalog import Contents, Leftover, Snapshot, read_contents
+from litekeep.repository.layout import Repository
+from litekeep.units import show_duration
+from litekeep.when import At, Before, Latest, Named, Txid, When
+
+REQUESTS_AT_ONCE = 16
+
+#: States that `latest` and a time pass over.
+_UNFIT = ("failed", "suspect")
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePoint:
+    """
+    A moment that can be restored.
+
+    `size` is that of the database in bytes, None where only decompressing would
+    tell; `copies` are nearest first, at least one.
+    """
+
+    kind: str
+    time: datetime
+    txid: int | None
+    name: str
+    size: int | None
+    label: str | None
+    state: str
+    copies: tuple[Snapshot, ...]
+
+    @property
+    def store(self) -> str:
+        """The URL of the nearest store that has it."""
+        return self.copies[0].repository.store.url
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """
+    All restore points, newest first; what else lies there; stores that did not answer.
+    """
+
+    points: tuple[RestorePoint, ...]
+    leftovers: tuple[Leftover, ...]
+    unread: tuple[tuple[Repository, StoreError], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """
+    The restore point that was chosen.
+
+    `distance` is how long before the asked time it lies, None where no time was
+    asked; `passed_over` are newer points that would have fitted but for their state.
+    """
+
+    point: RestorePoint
+    distance: timedelta | None
+    passed_over: tuple[RestorePoint, ...]
+
+
+def nearest_first(repositories: Iterable[Repository]) -> tuple[Repository, ...]:
+    """Return the repositories, those on this machine before the others."""
+    return tuple(sorted(repositories, key=lambda repository: repository.store.staging is None))
+
+
+def read_points(repositories: Sequence[Repository]) -> Points:
+    """
+    Read what all *repositories* of one database hold.
+
+    Raises:
+        StoreError: None of them answered.
+    """
+    groups: dict[str, list[Snapshot]] = {}
+    leftovers: list[Leftover] = []
+    unread: list[tuple[Repository, StoreError]] = []
+    for repository in nearest_first(repositories):
+        try:
+            contents = read_quickly(repository)
+        except StoreError as error:
+            unread.append((repository, error))
+            continue
+        leftovers += contents.leftovers
+        for snapshot in contents.snapshots:
+            groups.setdefault(snapshot.identity, []).append(snapshot)
+    if unread and len(unread) == len(repositories):
+        raise unread[0][1]
+    points = sorted(map(_point, groups.values()), key=lambda p: (p.time, p.name), reverse=True)
+    return Points(tuple(points), tuple(leftovers), tuple(unread))
+
+
+def read_quickly(repository: Repository) -> Contents:
+    """Read what a repository holds, with several requests at once."""
+    return read_contents(
+        repository, lambda work, inputs: workers.ordered(work, inputs, threads=REQUESTS_AT_ONCE)
+    )
+
+
+def _point(copies: list[Snapshot]) -> RestorePoint:
+    first = copies[0]
+    manifest = first.manifest
+    return RestorePoint(
+        kind="snapshot",
+        time=first.time,
+        txid=None,
+        name=first.name,
+        size=manifest.database.size_bytes if manifest else None,
+        label=manifest.label if manifest else None,
+        state=first.state,
+        copies=tuple(copies),
+    )
+
+
+def choose(points: Points, when: When) -> Choice:
+    """
+    Return the restore point that *when* means.
+
+    `latest` and times mean the newest point that is fit, at or before the time.  A
+    point whose check failed, or that is suspect, is restored only by its name.
+
+    Raises:
+        NotFound: There is none; the message names the nearest.
+    """
+    if not points.points:
+        raise _nothing(points)
+    if isinstance(when, Named):
+        return Choice(_named(points.points, when.name), None, ())
+    if isinstance(when, (Txid, Before)):
+        raise NotFound(
+            f"there is no txid {when.txid:016x}: this repository has no stream, only snapshots",
+            hint=f"The newest snapshot is {_show(points.points[0])}.",
+        )
+    before = [p for p in points.points if isinstance(when, Latest) or _is_by(p.time, when.time)]
+    fit = [point for point in before if point.state not in _UNFIT]
+    if not fit:
+        raise _no_fit(points.points, before, when)
+    passed_over = tuple(before[: before.index(fit[0])])
+    distance = None
+    if isinstance(when, At):
+        distance = max(timedelta(0), when.time - fit[0].time)
+    return Choice(fit[0], distance, passed_over)
+
+
+def _is_by(time: datetime, asked: datetime) -> bool:
+    """
+    Say whether *time* is at or before *asked*, as exactly as *asked* was given.
+
+    Names and lists show seconds, and JSON milliseconds; a snapshot taken half a second
+    after 12:00:01 is the one that they call 12:00:01.
+    """
+    if asked.microsecond == 0:
+        return time.replace(microsecond=0) <= asked
+    if asked.microsecond % 1000 == 0:
+        return time.replace(microsecond=time.microsecond // 1000 * 1000) <= asked
+    return time <= asked
+
+
+def _named(points: Sequence[RestorePoint], name: str) -> RestorePoint:
+    for point in points:
+        if any(copy.name == name for copy in point.copies):
+            return point
+    near = difflib.get_close_matches(name, [point.name for point in points], n=2, cutoff=0)
+    raise NotFound(f"no snapshot is called {name}", hint=f"The nearest: {', '.join(near)}.")
+
+
+def _nothing(points: Points) -> LitekeepError:
+    if points.unread:
+        return points.unread[0][1]
+    return NotFound(
+        "there are no restore points yet",
+        hint="Make one with litekeep backup, or check the path or URL.",
+    )
+
+
+def _no_fit(points: Sequence[RestorePoint], before: Sequence[RestorePoint], when: When) -> NotFound:
+    if before:
+        return NotFound(
+            f"every restore point up to then failed its check; the newest is {_show(before[0])}",
+            hint="To restore it all the same, give its name to --at.",
+        )
+    assert isinstance(when, At)
+    oldest = min(points, key=lambda point: point.time)
+    ahead = show_duration((oldest.time - when.time).total_seconds())
+    return NotFound(
+        f"nothing was kept at or before {when.time:%Y-%m-%d %H:%M:%S} UTC",
+        hint=f"The first restore point is {_show(oldest)}, {ahead} later.",
+    )
+
+
+def _show(point: RestorePoint) -> str:
+    return f"{point.name} ({point.time:%Y-%m-%d %H:%M:%S} UTC)"

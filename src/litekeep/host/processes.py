@@ -1,0 +1,123 @@
+"""
+Who has a file open, as far as this process can see.
+
+Linux shows the open files of each process under /proc: of all processes to root,
+of its own to another user, and none of those outside its PID namespace.  So an
+answer says how much it could not see.
+
+See proc_pid_fd(5) and proc_locks(5).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+#: The inode of the machine's first PID namespace (PROC_PID_INIT_INO in Linux).
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process, for a person."""
+
+    id: int
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.command} (process {self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Openers:
+    """
+    Who has a file open.
+
+    `unseen_count` is how many processes could not be looked into;
+    `is_confined` says that there may be others outside this PID namespace;
+    `is_supported` is False where the system does not tell at all.
+    """
+
+    processes: tuple[Process, ...]
+    unseen_count: int
+    is_confined: bool
+    is_supported: bool = True
+
+
+def openers(path: Path, *, proc: Path = PROC) -> Openers:
+    """
+    Find the processes that have the file at *path* open, this one left out.
+
+    Args:
+        path: Need not exist; then nobody has it open.
+
+        proc: Where the system tells about processes.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return Openers((), 0, is_confined=False)
+    wanted = (status.st_dev, status.st_ino)
+    if not (proc / "self").exists():
+        return Openers((), 0, is_confined=False, is_supported=False)
+    found, unseen_count = [], 0
+    for process_id in _process_ids(proc):
+        if process_id == os.getpid():
+            continue
+        try:
+            if wanted in _open_files(proc / str(process_id) / "fd"):
+                found.append(Process(process_id, _command(process_id, proc)))
+        except PermissionError:
+            unseen_count += 1
+        except OSError:
+            continue  # it ended meanwhile
+    return Openers(tuple(found), unseen_count, _is_confined(proc))
+
+
+def lock_holders(path: Path, *, proc: Path = PROC) -> tuple[Process, ...]:
+    """Return the processes that hold a POSIX lock on the file at *path*."""
+    try:
+        status = path.stat()
+        lines = (proc / "locks").read_text().splitlines()
+    except OSError:
+        return ()
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    ids = {
+        int(fields[4])
+        for fields in map(str.split, lines)
+        if len(fields) >= 6 and fields[1] == "POSIX" and fields[5] == place
+    }
+    return tuple(Process(i, _command(i, proc)) for i in sorted(ids) if i > 0 and i != os.getpid())
+
+
+def _process_ids(proc: Path) -> Iterable[int]:
+    return sorted(int(name) for name in os.listdir(proc) if name.isdecimal())
+
+
+def _open_files(folder: Path) -> set[tuple[int, int]]:
+    files = set()
+    for name in os.listdir(folder):
+        try:
+            status = os.stat(folder / name)
+        except OSError:
+            continue  # closed meanwhile
+        files.add((status.st_dev, status.st_ino))
+    return files
+
+
+def _command(process_id: int, proc: Path) -> str:
+    try:
+        return (proc / str(process_id) / "comm").read_text().strip()
+    except OSError:
+        return "?"
+
+
+def _is_confined(proc: Path) -> bool:
+    try:
+        return (proc / "self/ns/pid").stat().st_ino != INITIAL_PID_NAMESPACE
+    except OSError:
+        return True

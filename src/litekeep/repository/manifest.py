@@ -1,0 +1,127 @@
+"""
+The manifest: what a snapshot must be, in one JSON object beside it.
+
+A snapshot exists once its manifest does.  Fields are only ever added; a reader
+passes over fields that it does not know and refuses a higher `format_version`.
+
+A manifest comes from a store, so nothing in it is believed before it is bounded:
+`decode` checks types, lengths and ranges, and the catalogue checks that it lies
+beside the object that it names.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from litekeep.errors import FormatError
+
+FORMAT_VERSION = 1
+SIZE_MAX = 1 << 20
+TEXT_LENGTH_MAX = 4096
+#: Metadata of a snapshot's data: the manifest's id, and the database's name, URL-quoted.
+ID_KEY = "litekeep-id"
+DATABASE_KEY = "litekeep-database"
+
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Checksum = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+Size = Annotated[int, Meta(ge=0, lt=1 << 62)]
+Text = Annotated[str, Meta(max_length=TEXT_LENGTH_MAX)]
+Seconds = Annotated[float, Meta(ge=0)]
+Instant = Annotated[datetime, Meta(tz=True)]
+
+State = Literal["ok", "suspect", "failed"]
+Compression = Literal["gzip", "zstd", "none"]
+CheckResult = Literal["ok", "failed", "inconclusive", "skipped"]
+
+
+class DatabaseFacts(Struct, frozen=True, kw_only=True):
+    """The database at the captured commit; `checksum` is LTX's, 16 hex digits."""
+
+    name: Text
+    page_size: Annotated[int, Meta(ge=512, le=65536)]
+    page_count: Size
+    size_bytes: Size
+    journal_mode: Literal["wal", "rollback"]
+    sqlite_version: Text
+    sha256: Sha256
+    checksum: Checksum
+
+    def __post_init__(self) -> None:
+        if self.page_size & (self.page_size - 1):
+            raise ValueError(f"a page size of {self.page_size} is no power of two")
+        if self.size_bytes != self.page_size * self.page_count:
+            raise ValueError(
+                f"{self.page_count} pages of {self.page_size} bytes are not {self.size_bytes}"
+            )
+
+
+class StoredFacts(Struct, frozen=True, kw_only=True):
+    """The object as stored."""
+
+    size_bytes: Size
+    sha256: Sha256
+    compression: Compression
+
+
+class CheckFacts(Struct, frozen=True, kw_only=True):
+    """What SQLite's quick_check said of the very bytes."""
+
+    result: CheckResult
+    detail: Text = ""
+
+
+class Durations(Struct, frozen=True, kw_only=True):
+    """`held` is how long the read mark, or in rollback modes the lock, was held."""
+
+    held_seconds: Seconds
+    total_seconds: Seconds
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """All that is known of a snapshot when it is made."""
+
+    format_version: Annotated[int, Meta(ge=1, le=FORMAT_VERSION)]
+    tool: Text
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+    name: Text
+    object: Text
+    captured_at: Instant
+    state: State
+    label: Text | None
+    database: DatabaseFacts
+    stored: StoredFacts
+    check: CheckFacts
+    row_counts: dict[Text, Size]
+    durations: Durations
+
+    def __post_init__(self) -> None:
+        # Beyond these, an instant has no name in every time zone.
+        if not 1970 <= self.captured_at.year < 9999:
+            raise ValueError(f"it says that it was captured in the year {self.captured_at.year}")
+
+
+# Made once, here: msgspec learns a type at its first use, and several threads that
+# begin with the same type at one time can end the process (a segmentation fault, seen in 0.22).
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the manifest as it is stored: indented, for people read it too."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def decode(data: bytes) -> Manifest:
+    """
+    Return the manifest in *data*.
+
+    Raises:
+        FormatError: It is none, or one of a later version of this package.
+    """
+    try:
+        return _DECODER.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise FormatError(f"not a manifest: {error}") from error

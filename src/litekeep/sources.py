@@ -1,0 +1,399 @@
+"""
+From words to things: what DATABASE, SOURCE and `--to` mean under the settings in force.
+
+The command line and the library alike come through here, so that both resolve the same
+words to the same things.
+
+    DATABASE     a name of the configuration, or a path
+    SOURCE       the same, or a store's URL, or a folder of backups
+
+Opening a store asks nothing of a server.  The exception is a SOURCE that is a store
+and names no database: its names are listed, once, to learn which database it holds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from litekeep.codec.formats import CODECS, codec_named
+from litekeep.config.environment import environment_database, environment_stores
+from litekeep.config.file import find_file, is_name, read_file, zone_named
+from litekeep.config.places import (
+    Place,
+    folder_beside,
+    is_url,
+    places_named,
+    places_of_listed,
+    places_of_unlisted,
+    state_folder,
+)
+from litekeep.config.settings import (
+    DatabaseSettings,
+    Settings,
+    SnapshotSettings,
+    keys_of,
+)
+from litekeep.engine.backup import BackupJob
+from litekeep.engine.undo import UNDO_MARK
+from litekeep.errors import ConfigError, NotFound, UserError
+from litekeep.opening import given, open_all, open_repository
+from litekeep.repository.catalog import database_names
+from litekeep.repository.layout import Repository, parse_object
+from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
+
+FORMAT_DEFAULT = "gzip"
+DOCKER = "docker:"
+
+#: How the names of compressed files end.
+COMPRESSED = tuple(codec.suffix for codec in CODECS if codec.suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    Whose backups are meant, and where they lie, nearest first.
+
+    `database` is the live file, whether it exists or not; None where only a store
+    is known.
+    """
+
+    name: str
+    database: Path | None
+    repositories: tuple[Repository, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Database:
+    """A database and where its backups go; `listed` is what the file says of it."""
+
+    name: str
+    path: Path
+    places: tuple[Place, ...]
+    listed: DatabaseSettings | None
+
+
+def load_settings(
+    file: Path | None = None, *, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """
+    Return the settings in force; the defaults where there is no file.
+
+    Raises:
+        ConfigError: The file is not there, or something in it is wrong.
+    """
+    environ = os.environ if environ is None else environ
+    found = find_file(file, environ, Path.cwd())
+    return read_file(found, environ) if found else Settings()
+
+
+def zone_of(settings: Settings) -> tzinfo:
+    """Return the zone of times in names and on the command line."""
+    zone = zone_named(settings.timezone)
+    assert zone is not None, "the reader of settings lets no other name pass"
+    return zone
+
+
+def backup_jobs(
+    settings: Settings,
+    database: str | None = None,
+    *,
+    to: Sequence[str] = (),
+    how: SnapshotSettings | None = None,
+    label: str | None = None,
+    allow_unsafe_file_system: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[BackupJob, ...]:
+    """
+    Return what is to be backed up.
+
+    Args:
+        settings: In force.
+
+        database: A name or a path; None means all that the configuration lists.
+
+        to: Names or URLs of stores, in place of those configured.
+
+        how: What wins over the settings.
+
+        label: To be kept with the snapshots.
+
+        allow_unsafe_file_system: Also where the settings do not.
+
+        environ: The environment; the real one if None.
+
+    Raises:
+        UserError: There is nothing to back up, or a name cannot be resolved.
+    """
+    environ = os.environ if environ is None else environ
+    if database is None:
+        found = _all_databases(settings, to, environ)
+    else:
+        found = (_find_database(settings, database, to, environ),)
+    jobs = []
+    for item in found:
+        levels = (how, item.listed, settings.snapshot)
+        chosen = _merged(levels)
+        format_name = chosen.format or FORMAT_DEFAULT
+        jobs.append(
+            BackupJob(
+                database=item.path,
+                name=item.name,
+                repositories=open_all(item.places, item.name, zone_of(settings), environ),
+                state=state_folder(settings, environ),
+                format=format_name,
+                level=_level(format_name, chosen.level),
+                check=chosen.check is not False,
+                label=label,
+                allow_unsafe_file_system=allow_unsafe_file_system
+                or (item.listed is not None and item.listed.allow_unsafe_file_system),
+                spool_size_max=settings.spool_size_max,
+                busy_timeout_seconds=given(chosen.busy_timeout, BUSY_TIMEOUT_SECONDS),
+            )
+        )
+    return tuple(jobs)
+
+
+def find_sources(
+    settings: Settings,
+    source: str | None = None,
+    *,
+    name: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Source, ...]:
+    """
+    Return whose backups *source* means.
+
+    Args:
+        settings: In force.
+
+        source: A name, a path or a URL; None means all that the configuration lists.
+
+        name: Which database, where a store holds several.
+
+        environ: The environment; the real one if None.
+
+    Raises:
+        UserError: It can mean nothing, or several things.
+
+        NotFound: The store holds no snapshots.
+    """
+    environ = os.environ if environ is None else environ
+    if source is None:
+        found = _all_databases(settings, (), environ)
+    elif _listed(settings, source) is None and _is_store(source):
+        return (_store_source(settings, source, name, environ),)
+    else:
+        found = (_find_database(settings, source, (), environ),)
+        _refuse_unknown(settings, found[0], environ)
+    return tuple(
+        Source(item.name, item.path, open_all(item.places, item.name, zone_of(settings), environ))
+        for item in found
+    )
+
+
+def find_source(
+    settings: Settings,
+    source: str | None = None,
+    *,
+    name: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> Source:
+    """
+    Return the one database whose backups *source* means.
+
+    Raises:
+        UserError: The configuration lists several; and as `find_sources`.
+    """
+    found = find_sources(settings, source, name=name, environ=environ)
+    if len(found) > 1:
+        raise UserError(
+            "the configuration lists several databases",
+            hint=f"Name one: {', '.join(item.name for item in found)}.",
+        )
+    return found[0]
+
+
+def single_file(
+    settings: Settings,
+    source: str,
+    *,
+    has_output: bool,
+    environ: Mapping[str, str] | None = None,
+) -> Path | None:
+    """
+    Return the file, if *source* is a single copy to restore from and no database.
+
+    Compressed files, undo copies and files called like a snapshot are, and any file
+    written as ``file:///path``.  Another bare path means the database that is kept there:
+    it may be live, and its bytes alone are no copy, so a UserError says what to write.
+    """
+    environ = os.environ if environ is None else environ
+    is_explicit = source.startswith("file://")
+    text = unquote(urlsplit(source).path) if is_explicit else source
+    path = Path(text).expanduser().absolute()
+    if (is_url(source) and not is_explicit) or source.startswith(DOCKER) or not path.is_file():
+        return None
+    is_copy = path.name.endswith(COMPRESSED) or UNDO_MARK in path.name
+    if is_explicit or is_copy or parse_object(path.name, UTC) is not None:
+        return path
+    has_stores = settings.stores or (settings.file is None and environment_stores(environ))
+    is_kept = _listed(settings, source) or has_stores or folder_beside(path).exists()
+    if has_output and not is_kept:
+        raise UserError(
+            f"no backups of {path} are known here",
+            hint=f"Name the store that has them, or file://{path} if the file is the copy.",
+        )
+    return None
+
+
+def _merged(levels: Sequence[SnapshotSettings | None]) -> SnapshotSettings:
+    """Return each setting as the first level that has it says."""
+    values = {
+        name: next(
+            (getattr(level, name) for level in levels if getattr(level, name, None) is not None),
+            None,
+        )
+        for name, _ in keys_of(SnapshotSettings)
+    }
+    return SnapshotSettings(**values)
+
+
+def _level(format_name: str, level: int | None) -> int | None:
+    if level is None:
+        return None
+    codec = codec_named(format_name)
+    if not codec.level_min <= level <= codec.level_max:
+        raise ConfigError(
+            f"{format_name} has no level {level}",
+            hint=f"Choose from {codec.level_min} to {codec.level_max}, or none for the default.",
+        )
+    return level
+
+
+def _refuse_docker(text: str) -> None:
+    if text.startswith(DOCKER):
+        raise UserError(
+            f"cannot read {text}: databases in Docker volumes are not supported yet",
+            hint="Give the path of the file in the volume, as "
+            "docker volume inspect --format '{{ .Mountpoint }}' VOLUME shows it.",
+        )
+
+
+def _all_databases(
+    settings: Settings, to: Sequence[str], environ: Mapping[str, str]
+) -> tuple[_Database, ...]:
+    """Return what is meant when nothing is named."""
+    listed = settings.databases
+    if listed:
+        return tuple(_of_listed(settings, item, to, is_one=len(listed) == 1) for item in listed)
+    default = environment_database(environ) if settings.file is None and not to else None
+    if default is not None:
+        _refuse_docker(default)
+    raise UserError(
+        "no database is named",
+        hint="Name one, or list it in the configuration: litekeep init writes one.",
+    )
+
+
+def _find_database(
+    settings: Settings, text: str, to: Sequence[str], environ: Mapping[str, str]
+) -> _Database:
+    """Return the database of this name or path."""
+    _refuse_docker(text)
+    listed = _listed(settings, text)
+    if listed is not None:
+        return _of_listed(settings, listed, to, is_one=True)
+    if is_url(text):
+        raise UserError(
+            f"{text} is a store, and a database is needed here",
+            hint="Give the path of the SQLite file; a store is named by --to.",
+        )
+    path = Path(text).expanduser().absolute()
+    name = path.stem
+    if not is_name(name):
+        raise UserError(
+            f"no name for snapshots can be made from {text!r}",
+            hint="List the database in the configuration with a name of its own.",
+        )
+    names = [item.name for item in settings.databases]
+    if name in names:
+        raise UserError(
+            f"{text} is not the database that the configuration calls {name!r}",
+            hint="List it there too, with a name of its own.",
+        )
+    if names and not path.exists() and not folder_beside(path).exists():
+        raise NotFound(
+            f"no database at {text}", hint=f"The configuration lists {', '.join(names)}."
+        )
+    places = places_named(settings, to) if to else places_of_unlisted(settings, path, name, environ)
+    return _Database(name, path, places, None)
+
+
+def _refuse_unknown(settings: Settings, found: _Database, environ: Mapping[str, str]) -> None:
+    """Raise where neither the database is there nor any place that could hold backups."""
+    has_stores = settings.stores or (settings.file is None and environment_stores(environ))
+    is_there = found.path.exists() or folder_beside(found.path).exists()
+    if found.listed is None and not has_stores and not is_there:
+        raise NotFound(f"no database at {found.path}", hint="Check the path.")
+
+
+def _listed(settings: Settings, text: str) -> DatabaseSettings | None:
+    """Return the database that the configuration lists under this name or path."""
+    for item in settings.databases:
+        if item.name == text:
+            return item
+    if is_url(text):
+        return None
+    path = os.path.realpath(os.path.expanduser(text))
+    for item in settings.databases:
+        if os.path.realpath(item.path) == path:
+            return item
+    return None
+
+
+def _of_listed(
+    settings: Settings, listed: DatabaseSettings, to: Sequence[str], *, is_one: bool
+) -> _Database:
+    if to:
+        places = places_named(settings, to, "" if is_one else listed.name)
+    else:
+        places = places_of_listed(settings, listed)
+    return _Database(listed.name, listed.path, places, listed)
+
+
+def _is_store(text: str) -> bool:
+    if is_url(text):
+        return True
+    path = Path(text).expanduser()
+    return path.is_dir() and not folder_beside(path.absolute()).exists()
+
+
+def _store_source(
+    settings: Settings, text: str, name: str | None, environ: Mapping[str, str]
+) -> Source:
+    (place,) = places_named(settings, [text])
+    zone = zone_of(settings)
+    if name is None:
+        names = database_names(open_repository(place, "", zone, environ))
+        if not names:
+            raise NotFound(
+                f"no snapshots in {place.url}",
+                hint="Give the folder that holds the years (YYYY/MM/...), or the files themselves.",
+            )
+        if len(names) > 1:
+            raise UserError(
+                f"{place.url} holds several databases",
+                hint=f"Choose with --database: {', '.join(names)}.",
+            )
+        (name,) = names
+    # Only a store of the configuration may lead to a live file: a stranger's bucket
+    # that happens to hold the same name does not.
+    is_ours = place.store in settings.stores
+    listed = next((item for item in settings.databases if is_ours and item.name == name), None)
+    repository = open_repository(place, name, zone, environ)
+    return Source(name, listed.path if listed else None, (repository,))

@@ -1,0 +1,396 @@
+"""
+Connections to live databases, and the taking of views.
+
+Taking a view, in order:
+
+    1  begin, and read a row       SQLite holds a read mark (WAL) or a SHARED lock for us
+    2  read the WAL's salts
+    3  ask NOOP on a second        (frames in the log, frames copied back): how far commits go
+       connection, primed before   now, and whether the main file alone is the view
+    4  ask NOOP again, and read    a log that is shorter now, or has other salts, was restarted
+       the salts again             by a writer meanwhile: from 2
+
+NOOP reads its two numbers one after the other, so a restart may fall between them:
+then they are the old log's frames and the new log's zero, while the salts in the
+file are still the old ones.  The second NOOP sees that.
+
+Why this is one commit: `sqlite/view.py`, invariants 1 to 3.
+
+INVARIANTS
+
+  1. Raw bytes are read through SQLite's own descriptors.  Opening and closing the
+     file ourselves would drop every lock that this process holds on it (POSIX).
+  2. The application's database is opened read-only.  The exceptions: a hot journal
+     must be rolled back before anybody can read the file, and `hold_exclusive` is
+     what a restore uses on the file that it is about to replace.
+  3. Nothing of ours stays behind: where the log was empty when we came, the last
+     connection of ours to go removes the `-wal` and `-shm` that SQLite made for us.
+
+See https://www.sqlite.org/walformat.html and https://www.sqlite.org/lockingv3.html.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+
+from litekeep.clock import monotonic, sleep
+from litekeep.errors import (
+    CorruptionError,
+    DatabaseBusy,
+    DatabaseUnusable,
+    NotADatabase,
+    NotFound,
+)
+from litekeep.sqlite.header import HEADER_SIZE, Header, read_header
+from litekeep.sqlite.translate import translated
+from litekeep.sqlite.view import FRAME_HEADER_SIZE, MAIN, WAL, WAL_HEADER_SIZE, Pages, View
+
+BUSY_TIMEOUT_SECONDS = 10.0
+_TAKE_ATTEMPTS_MAX = 100
+_LOOK_SECONDS = 0.001
+
+
+class LiveView:
+    """A view with the mark that keeps it; `take_view` makes and ends it."""
+
+    def __init__(self, view: View, connection: apsw.Connection, *, rolled_back: bool) -> None:
+        self.view = view
+        self.is_hot_journal_rolled_back = rolled_back
+        self._connection = connection
+
+    def pages(self) -> Pages:
+        """Return the reader of the view's bytes, for one thread at a time."""
+        return Pages(self.view, self._read)
+
+    def is_replaced(self) -> bool:
+        """Say whether the path leads to another file by now."""
+        return not _leads_to(self.view.path, self.view.device, self.view.inode)
+
+    def _read(self, which: int, offset: int, amount: int) -> bytes:
+        with translated(self.view.path):
+            return self._connection.read("main", which, offset, amount)[1]
+
+
+@contextlib.contextmanager
+def take_view(
+    path: Path, *, busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
+) -> Iterator[LiveView]:
+    """
+    Hold the database at one commit for the time of a ``with`` block.
+
+    In WAL mode writers go on meanwhile, and the WAL grows; in the rollback modes
+    they wait.
+
+    Args:
+        path: The database; links are followed to the file itself.
+
+        busy_timeout_seconds: How long to wait for a lock.
+
+    Raises:
+        NotFound: There is no such file.
+
+        DatabaseBusy: A lock was not to be had in time, or this very process has
+            the file open through a library that shares no locks with ours.
+
+        NotADatabase: The file is not one that SQLite can read.
+    """
+    real = resolve(path)
+    status = os.stat(real)
+    refuse_if_open_here(real, status)
+    had_wal = os.path.exists(f"{real}-wal")
+    with translated(real), contextlib.ExitStack() as stack:
+        connection, rolled_back = _open_marked(real, had_wal, busy_timeout_seconds)
+        stack.callback(connection.close)
+        header = _header(connection, real)
+        if header is not None and header.is_wal:
+            probe = connect(real, busy_timeout_seconds)
+            stack.callback(probe.close)
+            if not had_wal:
+                stack.callback(_leave_no_trace, real, status, connection, probe)
+            view = _take_wal(connection, probe, real, status, header, busy_timeout_seconds)
+        else:
+            view = _take_main(connection, real, status, header)
+        yield LiveView(view, connection, rolled_back=rolled_back)
+
+
+def resolve(path: Path) -> str:
+    """
+    Return the path of the database file itself, links followed.
+
+    Raises:
+        NotFound: There is nothing.
+
+        NotADatabase: It is a folder, a device or a pipe, or SQLite cannot be told its name.
+    """
+    real = os.path.realpath(path)
+    if not os.path.exists(real):
+        raise NotFound(f"no database at {path}", hint="Check the path.")
+    if not os.path.isfile(real):
+        raise NotADatabase(f"{path} is not a regular file", hint="Give the path of the database.")
+    if any("\ud800" <= character <= "\udfff" for character in real):
+        raise NotADatabase(
+            f"the path {os.fsencode(real)!r} is not UTF-8, and SQLite takes no other",
+            hint="Rename the file or its folder.",
+        )
+    return real
+
+
+def refuse_if_open_here(real: str, status: os.stat_result) -> None:
+    """
+    Raise if this process has the file open already.
+
+    Two SQLite libraries in one process share no locks, and when one of them closes
+    the file it drops the other's (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    for entry in _own_descriptors():
+        try:
+            found = os.stat(entry)
+        except OSError:
+            continue
+        if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino):
+            raise DatabaseBusy(
+                f"this process has {real} open already",
+                hint="Call Litekeep from a process of its own: two SQLite libraries in one "
+                "process drop each other's locks.",
+            )
+
+
+def _own_descriptors() -> list[str]:
+    try:
+        return [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+    except OSError:  # no /proc: macOS
+        return []
+
+
+def connect(
+    real: str, busy_timeout_seconds: float, *, is_writable: bool = False
+) -> apsw.Connection:
+    """Open a connection that trusts nothing in the file and never checkpoints by itself."""
+    flags = apsw.SQLITE_OPEN_READWRITE if is_writable else apsw.SQLITE_OPEN_READONLY
+    connection = apsw.Connection(real, flags=flags)
+    connection.set_busy_timeout(int(busy_timeout_seconds * 1000))
+    harden(connection)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.wal_autocheckpoint(0)
+    return connection
+
+
+def harden(connection: apsw.Connection) -> None:
+    """Let a hostile schema do no harm: no writes to it, no functions called from it."""
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0)
+
+
+def prime(connection: apsw.Connection) -> None:
+    """Read a row, so that the connection has the file's state."""
+    connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+
+
+def _open_marked(
+    real: str, had_wal: bool, busy_timeout_seconds: float
+) -> tuple[apsw.Connection, bool]:
+    """Open, begin, read: the mark is ours.  A hot journal is rolled back first."""
+    rolled_back = False
+    while True:
+        connection = connect(real, busy_timeout_seconds)
+        # Read without a lock, so it only serves to say what is in the way.
+        first = connection.read("main", MAIN, 0, HEADER_SIZE)[1]
+        is_wal = first[19] == 2
+        try:
+            if is_wal and not had_wal:
+                _refuse_to_litter(real)
+            connection.execute("BEGIN")
+            prime(connection)
+            return connection, rolled_back
+        except apsw.NotADBError:
+            connection.close()
+            _named_header(first, real)  # says what it is, where that can be known
+            raise
+        except apsw.ReadOnlyError:
+            connection.close()
+            if rolled_back or is_wal:
+                raise
+            roll_back(real, busy_timeout_seconds)
+            rolled_back = True
+        except BaseException:
+            connection.close()
+            raise
+
+
+def _refuse_to_litter(real: str) -> None:
+    """
+    Raise if SQLite would make a `-wal` and `-shm` here that we could not remove.
+
+    They would be ours, and the application might not be able to write to them.
+    """
+    if not (_may_write(real) and _may_write(os.path.dirname(real))):
+        raise DatabaseUnusable(
+            f"{real} is in WAL mode and nobody has it open: to read it then takes permission to "
+            "write to it and to its folder",
+            hint="Run Litekeep as the application's user or as root.",
+        )
+
+
+def _may_write(path: str) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def roll_back(real: str, busy_timeout_seconds: float) -> None:
+    """Let SQLite undo the unfinished transaction of a writer that died (a hot journal)."""
+    try:
+        with contextlib.closing(
+            connect(real, busy_timeout_seconds, is_writable=True)
+        ) as connection:
+            prime(connection)
+    except (apsw.ReadOnlyError, apsw.IOError) as error:
+        is_undeleted = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DELETE
+        if isinstance(error, apsw.IOError) and not is_undeleted:
+            raise
+        raise DatabaseUnusable(
+            f"{real} has a hot journal: a writer died in a transaction that must be undone first",
+            hint="Let a user who may write to the file and its folder run this, or open the "
+            "database once with the application.",
+        ) from error
+
+
+def _header(connection: apsw.Connection, real: str) -> Header | None:
+    complete, data = connection.read("main", MAIN, 0, HEADER_SIZE)
+    if not complete and os.stat(real).st_size == 0:
+        return None  # a file of no bytes is an empty database
+    return _named_header(data, real)
+
+
+def _named_header(data: bytes, real: str) -> Header:
+    """Read the header; the file is named in the error."""
+    try:
+        return read_header(data)
+    except NotADatabase as error:
+        raise NotADatabase(f"{real}: {error.message}", hint=error.hint) from error
+
+
+def _page_count(connection: apsw.Connection) -> int:
+    count = connection.pragma("page_count")
+    assert isinstance(count, int)
+    return count
+
+
+def _take_main(
+    connection: apsw.Connection, real: str, status: os.stat_result, header: Header | None
+) -> View:
+    return View(
+        path=real,
+        device=status.st_dev,
+        inode=status.st_ino,
+        is_wal=header is not None and header.is_wal,
+        page_size=header.page_size if header else 4096,
+        page_count=_page_count(connection) if header else 0,
+        frame_count=0,
+        salts=b"",
+        sqlite_version=header.sqlite_version if header else "",
+    )
+
+
+def _take_wal(
+    connection: apsw.Connection,
+    probe: apsw.Connection,
+    real: str,
+    status: os.stat_result,
+    header: Header,
+    busy_timeout_seconds: float,
+) -> View:
+    prime(probe)
+    for _ in range(_TAKE_ATTEMPTS_MAX):
+        salts = _salts(connection)
+        frame_count, copied_count = _log_state(probe, busy_timeout_seconds)
+        if frame_count <= copied_count:
+            return _take_main(connection, real, status, header)
+        is_restarted = _log_state(probe, busy_timeout_seconds)[0] < frame_count
+        if not is_restarted and salts == _salts(connection):
+            break
+    else:
+        raise DatabaseBusy(f"the log of {real} never stood still", hint="Try again.")
+    page_count = _commit_page_count(connection, header.page_size, frame_count)
+    return View(
+        path=real,
+        device=status.st_dev,
+        inode=status.st_ino,
+        is_wal=True,
+        page_size=header.page_size,
+        page_count=page_count,
+        frame_count=frame_count,
+        salts=salts,
+        sqlite_version=header.sqlite_version,
+    )
+
+
+def _log_state(probe: apsw.Connection, timeout_seconds: float) -> tuple[int, int]:
+    """
+    Return how many frames the log has and how many of them are copied back.
+
+    SQLite's busy timeout does not reach a NOOP.  It is refused while a writer is
+    between the two copies of the wal-index header, which takes a microsecond, or as
+    long as the scheduler keeps the writer there.
+    """
+    deadline = monotonic() + timeout_seconds
+    while True:
+        try:
+            return probe.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        except apsw.BusyError:
+            if monotonic() > deadline:
+                raise
+        sleep(_LOOK_SECONDS)
+
+
+def _salts(connection: apsw.Connection) -> bytes:
+    return connection.read("main", WAL, 0, WAL_HEADER_SIZE)[1][16:24]
+
+
+def _commit_page_count(connection: apsw.Connection, page_size: int, frame_count: int) -> int:
+    offset = WAL_HEADER_SIZE + (frame_count - 1) * (FRAME_HEADER_SIZE + page_size)
+    frame = connection.read("main", WAL, offset, FRAME_HEADER_SIZE)[1]
+    page_count = int.from_bytes(frame[4:8], "big")
+    if page_count == 0:
+        raise CorruptionError(f"frame {frame_count} of the log, its last, is no commit")
+    return page_count
+
+
+def _leads_to(path: str, device: int, inode: int) -> bool:
+    try:
+        now = os.stat(path)
+    except OSError:
+        return False
+    return (now.st_dev, now.st_ino) == (device, inode)
+
+
+def _leave_no_trace(
+    real: str, status: os.stat_result, connection: apsw.Connection, probe: apsw.Connection
+) -> None:
+    """
+    Close, and remove the `-wal` and `-shm` that only we needed.
+
+    SQLite removes them when the last connection closes and may write.  It does so
+    only where the log holds nothing, so no page is moved on our account.  An
+    application that has the database open keeps both files.
+    """
+    if not _leads_to(real, status.st_dev, status.st_ino):
+        return  # it was replaced: what has those names now is not ours
+    try:
+        last = connect(real, 0, is_writable=True)
+    except apsw.Error:
+        return
+    try:
+        prime(last)
+        connection.close()
+        is_empty = probe.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP) == (0, 0)
+        probe.close()
+        last.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0 if is_empty else 1)
+    except apsw.Error:
+        pass  # a writer is at work, so both files are its own by now
+    finally:
+        last.close()

@@ -1,0 +1,293 @@
+"""
+From our options to obstore's: what each service is to be told before the first request.
+
+Nothing is asked of a server here, and obstore is not imported: `objects.py` does.
+
+What is looked up where, for S3, first found:
+
+    keys           given directly; a profile (boto3); AWS_* keys, web identity, ECS from the
+                   environment (obstore); the shared AWS files (boto3); the instance's role
+    endpoint       given; AWS_ENDPOINT_URL_S3; AWS_ENDPOINT_URL; AWS itself
+    region         given; AWS_REGION; AWS_DEFAULT_REGION; the profile's; us-east-1
+    authorities    ca_file, AWS_CA_BUNDLE: in addition to the system's
+
+Plain http is allowed where the endpoint says so.  (obstore allows it for instance
+metadata and ECS, which have no TLS, and never for web identity.)
+
+https is signed without hashing the payload: TLS keeps the bytes whole, and hashing costs
+half a CPU second per GiB.  Over http the payload is hashed.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from litekeep.aws.credentials import Access, Provider, has_boto3, has_shared_files
+from litekeep.errors import AccessDenied, ConfigError
+from litekeep.store.options import StoreOptions
+
+#: Environment that obstore turns into credentials by itself.
+_KEYS_IN_ENVIRONMENT = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_CONNECT_TIMEOUT = timedelta(seconds=10)
+_NO_LIMIT = timedelta(days=7)
+_RETRY_PARTS = {
+    "max_retries": 4,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {
+        "init_backoff": timedelta(milliseconds=200),
+        "max_backoff": timedelta(seconds=5),
+        "base": 2,
+    },
+}
+
+
+class Use(enum.Enum):
+    """
+    What a client is for.
+
+    Silence of a server that is still being sent to is no silence, so what carries
+    many bytes up has a limit in all instead.  Only parts of an upload are tried
+    again by obstore: all else is by `retry.py`.
+    """
+
+    QUICK = "small requests, and reading"
+    BULK = "a large body in one request, a copy"
+    PARTS = "the parts of an upload"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """What `objects.py` opens a store with; it holds secrets, so it is never shown."""
+
+    config: Mapping[str, Any]
+    client_options: Mapping[str, Any]
+    base_url: str = ""
+    region: str = ""
+    provider: Provider | None = None
+    access: Access | None = None
+
+    def __repr__(self) -> str:
+        return f"Connection({self.base_url!r})"
+
+    def client(self, use: Use, options: StoreOptions) -> dict[str, Any]:
+        """Return the arguments of obstore's store for *use*."""
+        silence = timedelta(seconds=options.timeout_seconds)
+        limits = {"timeout": timedelta(seconds=options.request_seconds)}
+        if use is Use.QUICK:
+            limits = {"timeout": _NO_LIMIT, "read_timeout": silence}
+        arguments: dict[str, Any] = {
+            "config": dict(self.config),
+            "client_options": {
+                **self.client_options,
+                **limits,
+                "connect_timeout": min(_CONNECT_TIMEOUT, silence),
+            },
+            "retry_config": _RETRY_PARTS if use is Use.PARTS else {"max_retries": 0},
+        }
+        if self.provider is not None:
+            arguments["credential_provider"] = self.provider
+        return arguments
+
+
+def connect(
+    scheme: str, bucket: str, options: StoreOptions, environ: Mapping[str, str] = os.environ
+) -> Connection:
+    """
+    Return what is needed to open *bucket*.
+
+    Raises:
+        ConfigError: Options contradict each other, or a file cannot be read.
+
+        MissingExtra: A profile needs boto3, which is not installed.
+
+        AccessDenied: No credentials can be found without asking anybody.
+    """
+    client = _client(options, environ)
+    if scheme == "s3":
+        return _s3(bucket, options, environ, client)
+    if scheme == "gs":
+        return _google(bucket, options, environ, client)
+    return _azure(bucket, options, environ, client)
+
+
+def _client(options: StoreOptions, environ: Mapping[str, str]) -> dict[str, Any]:
+    client: dict[str, Any] = {"user_agent": "litekeep"}
+    bundle = options.ca_file or (
+        Path(environ["AWS_CA_BUNDLE"]) if environ.get("AWS_CA_BUNDLE") else None
+    )
+    if bundle is not None:
+        try:
+            client["root_certificate"] = bundle.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"the certificates in {bundle} cannot be read: {error.strerror}",
+                hint="Check ca_file and AWS_CA_BUNDLE.",
+            ) from error
+    return client
+
+
+def _s3(
+    bucket: str, options: StoreOptions, environ: Mapping[str, str], client: dict[str, Any]
+) -> Connection:
+    endpoint = _endpoint(options, environ, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    access = Access(
+        endpoint=endpoint,
+        region=options.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
+        path_style=_is_path_style(bucket, endpoint, options),
+        profile=options.profile or environ.get("AWS_PROFILE"),
+        access_key_id=options.access_key_id,
+        secret_access_key=options.secret_access_key,
+        session_token=options.session_token,
+        ca_file=options.ca_file,
+    )
+    config, provider = _s3_identity(options, access, environ)
+    region = access.region or (provider.region if provider else None) or "us-east-1"
+    is_virtual = not access.path_style
+    base_url = endpoint or (
+        f"https://{bucket}.s3.{region}.amazonaws.com"
+        if is_virtual
+        else f"https://s3.{region}.amazonaws.com"
+    )
+    if endpoint and is_virtual:
+        parts = urlsplit(endpoint)
+        base_url = f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
+    client["allow_http"] = base_url.startswith("http:")
+    config |= {
+        "bucket": bucket,
+        "endpoint": base_url,
+        "region": region,
+        "virtual_hosted_style_request": is_virtual,
+        "unsigned_payload": base_url.startswith("https:") and options.checksum is None,
+        # One DELETE a blob: every server knows that, and its refusal has a status.
+        "disable_bulk_delete": True,
+        "skip_signature": options.is_anonymous,
+    }
+    if options.checksum:
+        config["checksum_algorithm"] = options.checksum
+    if options.encryption:
+        config["server_side_encryption"] = options.encryption
+    if options.kms_key_id:
+        if not (options.encryption or "").startswith("aws:kms"):
+            raise ConfigError(
+                "kms_key_id is set, but encryption is not aws:kms",
+                hint='Set encryption to "aws:kms".',
+            )
+        config["sse_kms_key_id"] = options.kms_key_id
+    return Connection(config, client, base_url, region, provider, access)
+
+
+def _s3_identity(
+    options: StoreOptions, access: Access, environ: Mapping[str, str]
+) -> tuple[dict[str, Any], Provider | None]:
+    """Return obstore's settings for the credentials, or a provider of them."""
+    config: dict[str, Any] = {}
+    if (options.access_key_id is None) != (options.secret_access_key is None):
+        raise ConfigError(
+            "access_key_id and secret_access_key belong together",
+            hint="Give both, or neither.",
+        )
+    if options.is_anonymous:
+        return config, None
+    if options.access_key_id and options.secret_access_key:
+        config["access_key_id"] = options.access_key_id
+        config["secret_access_key"] = options.secret_access_key.reveal()
+        if options.session_token:
+            config["session_token"] = options.session_token.reveal()
+        return config, None
+    if access.profile:
+        return config, Provider(access)
+    if any(environ.get(name) for name in _KEYS_IN_ENVIRONMENT):
+        if environ.get("AWS_ENDPOINT_URL_STS"):
+            config["aws_endpoint_url_sts"] = environ["AWS_ENDPOINT_URL_STS"]
+        return config, None
+    if has_shared_files(environ) and has_boto3():
+        return config, Provider(access)
+    if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
+        extra = "" if has_boto3() else " For ~/.aws install 'litekeep[aws]'."
+        raise AccessDenied(
+            "no AWS credentials were found",
+            hint=f"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile.{extra}",
+        )
+    if environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
+        config["metadata_endpoint"] = environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"].rstrip("/")
+    return config, None
+
+
+def _is_path_style(bucket: str, endpoint: str | None, options: StoreOptions) -> bool:
+    if options.path_style is not None:
+        return options.path_style
+    # A certificate for *.s3.amazonaws.com does not cover a bucket with dots.
+    return endpoint is not None or "." in bucket
+
+
+def _google(
+    bucket: str, options: StoreOptions, environ: Mapping[str, str], client: dict[str, Any]
+) -> Connection:
+    config: dict[str, Any] = {"bucket": bucket}
+    endpoint = _endpoint(options, environ, "GOOGLE_BASE_URL", "STORAGE_EMULATOR_HOST")
+    if endpoint:
+        config["base_url"] = endpoint
+    if options.credentials_file:
+        config["service_account"] = str(options.credentials_file)
+    base_url = endpoint or "https://storage.googleapis.com"
+    if options.is_anonymous:
+        # obstore 0.12 asks for a token even where it is told to skip_signature.
+        account = {"gcs_base_url": base_url, "disable_oauth": True}
+        account |= {"client_email": "", "private_key": "", "private_key_id": ""}
+        config["service_account_key"] = json.dumps(account)
+    client["allow_http"] = base_url.startswith("http:")
+    return Connection(config, client, base_url)
+
+
+def _azure(
+    bucket: str, options: StoreOptions, environ: Mapping[str, str], client: dict[str, Any]
+) -> Connection:
+    account = options.account or environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    account = account or environ.get("AZURE_STORAGE_ACCOUNT")
+    if not account:
+        raise ConfigError(
+            "the storage account is not known",
+            hint="Set account, or AZURE_STORAGE_ACCOUNT_NAME.",
+        )
+    config: dict[str, Any] = {"container_name": bucket, "account_name": account}
+    endpoint = _endpoint(options, environ, "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
+    if endpoint:
+        config["endpoint"] = endpoint
+    if options.account_key:
+        config["account_key"] = options.account_key.reveal()
+    if options.sas_token:
+        config["sas_key"] = options.sas_token.reveal().removeprefix("?")
+    if options.is_anonymous:
+        config["skip_signature"] = True
+    base_url = endpoint or f"https://{account}.blob.core.windows.net"
+    client["allow_http"] = base_url.startswith("http:")
+    return Connection(config, client, base_url)
+
+
+def _endpoint(options: StoreOptions, environ: Mapping[str, str], *names: str) -> str | None:
+    candidates = (options.endpoint, *(environ.get(name) for name in names))
+    endpoint = next((candidate for candidate in candidates if candidate), None)
+    if endpoint is None:
+        return None
+    if "://" not in endpoint:
+        endpoint = f"https://{endpoint}"
+    parts = urlsplit(endpoint)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        raise ConfigError(
+            "the endpoint of a store is not an http or https URL without a user",
+            hint="Write it like https://minio.example.com:9000.",
+        )
+    return endpoint.rstrip("/")

@@ -1,0 +1,200 @@
+"""`litekeep backup`."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import sqlite3
+
+import pytest
+
+from litekeep.engine.job import exclusive_job
+from tests.cli.conftest import make_database
+
+
+def test_the_plain_lines_are_the_guides(shell, app):
+    ran = shell.run("backup", "app.db")
+
+    assert ran.code == 0
+    assert ran.err == ""
+    (data,) = (shell.folder / "app.db-backups").glob("*/*/*.db.gz")
+    assert re.fullmatch(r"app_\d{8}_\d{6}\.db\.gz", data.name)
+    assert ran.lines == [
+        "[sqlite-backup] Integrity: ok",
+        f"[sqlite-backup] Compressed size: {data.stat().st_size} bytes",
+        f"[sqlite-backup] Local saved: {data}",
+        "[sqlite-backup] Updated latest marker",
+        "[sqlite-backup] Backup completed successfully",
+    ]
+
+
+def test_the_guides_environment_gives_the_guides_output_to_the_letter(shell, app, seaweedfs):
+    bucket = seaweedfs.new_bucket()
+    local = shell.folder / "app_backups/sqlite"
+
+    ran = shell.run(
+        "backup",
+        "app.db",
+        S3_BUCKET=bucket,
+        LOCAL_BACKUP_DIR=str(local),
+        AWS_ENDPOINT_URL=seaweedfs.endpoint,
+        AWS_ACCESS_KEY_ID=seaweedfs.access_key,
+        AWS_SECRET_ACCESS_KEY=seaweedfs.secret_key,
+        AWS_REGION="us-east-1",
+    )
+
+    assert ran.code == 0, ran.err
+    (data,) = local.glob("*.db.gz")
+    year, month = data.name[4:8], data.name[8:10]
+    assert ran.lines == [
+        "[sqlite-backup] Integrity: ok",
+        f"[sqlite-backup] Compressed size: {data.stat().st_size} bytes",
+        f"[sqlite-backup] Local saved: {data}",
+        f"[sqlite-backup] Uploaded to s3://{bucket}/sqlite-backup/{year}/{month}/{data.name}",
+        "[sqlite-backup] Updated latest marker",
+        "[sqlite-backup] Backup completed successfully",
+    ]
+    stored = seaweedfs.client().get_object(Bucket=bucket, Key="sqlite-backup/latest.db.gz")
+    assert gzip.decompress(stored["Body"].read()) == app.read_bytes()
+
+
+def test_json_is_one_object_in_the_contracts_shape(shell, app):
+    found = shell.run("backup", "app.db", "--json", "--label", "before the update").json
+
+    assert found["database"] == str(app)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", found["time"])
+    assert re.fullmatch(r"app_\d{8}_\d{6}", found["name"])
+    assert (found["integrity"], found["format"]) == ("ok", "gzip")
+    assert found["size_bytes"] == app.stat().st_size
+    assert 0 < found["stored_size_bytes"] < found["size_bytes"]
+    assert re.fullmatch(r"[0-9a-f]{64}", found["sha256"])
+    assert re.fullmatch(r"[0-9a-f]{16}", found["database_checksum"])
+    assert found["seconds"] >= 0
+    (store,) = found["stores"]
+    assert store["url"] == f"{app}-backups"
+    assert (app.parent / "app.db-backups" / store["object"]).exists()
+    assert (store["ok"], store["error"]) == (True, None)
+    (point,) = shell.run("list", "app.db", "--json").json["restore_points"]
+    assert point["label"] == "before the update"
+
+
+def test_quiet_says_nothing(shell, app):
+    ran = shell.run("backup", "app.db", "--quiet")
+
+    assert (ran.code, ran.out, ran.err) == (0, "", "")
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("zstd", ".db.zst"), ("none", ".db")])
+def test_the_format_is_chosen(shell, app, name, suffix):
+    found = shell.run("backup", "app.db", "--format", name, "--json").json
+
+    assert found["format"] == name
+    assert found["stores"][0]["object"].endswith(suffix)
+
+
+def test_no_check_is_said(shell, app):
+    assert "[sqlite-backup] Integrity: skipped" in shell.run("backup", "app.db", "--no-check").lines
+
+
+def test_each_store_fails_alone(shell, app):
+    """The good one keeps the snapshot; the exit code tells of the other."""
+    (shell.folder / "file").touch()
+
+    ran = shell.run("backup", "app.db", "--to", "good", "--to", "file/below", "--json")
+
+    good, bad = sorted(ran.json["stores"], key=lambda store: not store["ok"])
+    assert ran.code == bad["error"]["code"] == 30 or ran.code in range(30, 40)
+    assert good["url"] == str(shell.folder / "good")
+    assert (shell.folder / "good" / good["object"]).exists()
+    plain = shell.run("backup", "app.db", "--to", "good", "--to", "file/below")
+    assert any(line.startswith("[sqlite-backup] Failed: ") for line in plain.lines)
+    assert "[sqlite-backup] Backup completed successfully" not in plain.lines
+    assert plain.err.startswith("error: ")
+
+
+def test_a_failed_check_is_exit_23_and_latest_stays(shell, app):
+    shell.run("backup", "app.db")
+    latest = shell.folder / "app.db-backups/latest.db.gz"
+    before = latest.read_bytes()
+    connection = sqlite3.connect(app)
+    connection.execute("INSERT INTO t(a) VALUES (NULL)")
+    connection.execute("PRAGMA writable_schema=ON")
+    connection.execute("UPDATE sqlite_master SET sql=replace(sql, ', a', ', a NOT NULL')")
+    connection.commit()
+    connection.close()
+
+    ran = shell.run("backup", "app.db")
+
+    assert ran.code == 23
+    assert "[sqlite-backup] Integrity: failed" in ran.lines
+    assert "[sqlite-backup] Updated latest marker" not in ran.lines
+    assert "error: quick_check failed" in ran.err
+    assert latest.read_bytes() == before
+    states = [p["state"] for p in shell.run("list", "app.db", "--json").json["restore_points"]]
+    assert states == ["failed", "ok"]
+
+
+def test_another_run_of_the_same_job_is_exit_75_at_once(shell, app, tmp_path):
+    with exclusive_job(tmp_path / "state", "app", str(app)):
+        ran = shell.run("backup", "app.db")
+
+    assert ran.code == 75
+
+
+def test_a_dry_run_changes_nothing(shell, app):
+    ran = shell.run("backup", "app.db", "--to", "there", "--dry-run")
+
+    assert ran.lines == [
+        f"would back up {app} as app, gzip, to",
+        f"  {shell.folder / 'there'}",
+    ]
+    assert sorted(path.name for path in shell.folder.iterdir()) == ["app.db"]
+    plan = shell.run("backup", "app.db", "--to", "there", "--dry-run", "--json").json["plan"]
+    assert plan[0]["stores"] == [str(shell.folder / "there")]
+
+
+def test_one_database_that_fails_does_not_keep_the_others_from_their_backup(shell):
+    for name in ("a", "c"):
+        make_database(shell.folder / f"{name}.db")
+    (shell.folder / "litekeep.toml").write_text(
+        "".join(f'[[database]]\npath = "{name}.db"\n' for name in "abc")
+    )
+
+    ran = shell.run("backup")
+    as_json = shell.run("backup", "--json")
+
+    assert ran.code == as_json.code == 11
+    assert "error: no database at " in ran.err
+    assert [backup.get("name", "")[:2] for backup in as_json.json["backups"]] == ["a_", "", "c_"]
+    assert len(shell.run("list", "c", "--json").json["restore_points"]) == 2
+
+
+def test_a_wrong_configuration_names_its_line(shell, app):
+    (shell.folder / "litekeep.toml").write_text('[snapshot]\nformat = "zip"\n')
+
+    ran = shell.run("backup", "app.db")
+
+    assert ran.code == 2
+    assert 'litekeep.toml, line 2: snapshot.format is "zip"' in ran.err
+    assert 'hint: Allowed: "gzip" or "zstd" or "none".' in ran.err
+
+
+def test_secrets_of_the_configuration_are_not_shown(shell, app):
+    """Not in errors, not in JSON, not with everything told."""
+    (shell.folder / "litekeep.toml").write_text(
+        '[[store]]\nname = "s3"\nurl = "s3://bucket/x"\nendpoint = "http://127.0.0.1:9"\n'
+        'access_key_id = "AKIDAKIDAKID"\nretry = "0s"\nsecret_access_key = { env = "KEY" }\n'
+    )
+
+    for arguments in (["backup", "app.db", "--verbose"], ["backup", "app.db", "--json"]):
+        ran = shell.run(*arguments, KEY="hunter2hunter2")
+        assert 30 < ran.code < 40, ran.err
+        assert "hunter2" not in ran.out + ran.err
+
+
+def test_a_database_in_a_docker_volume_is_refused_for_now(shell):
+    ran = shell.run("backup", S3_BUCKET="bucket")
+
+    assert ran.code == 2
+    assert "docker:manual_instance/manual_generator.db" in ran.err
+    assert "not supported yet" in ran.err

@@ -1,0 +1,76 @@
+"""`litekeep dump`, of a live database and of restore points."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+
+from tests.cli.conftest import count_rows, make_database
+
+
+def load(text, path):
+    subprocess.run(["sqlite3", "-bail", path], input=text, text=True, check=True)
+
+
+def test_the_live_database_is_dumped(shell, app, tmp_path):
+    ran = shell.run("dump", "app.db")
+
+    assert (ran.code, ran.err) == (0, "")
+    load(ran.out, tmp_path / "copy.db")
+    assert count_rows(tmp_path / "copy.db") == 3
+
+
+def test_a_restore_point_is_dumped_from_wherever_it_lies(shell, app, tmp_path):
+    shell.run("backup", "app.db")
+    live = shell.run("dump", "app.db").out
+    connection = sqlite3.connect(app)
+    connection.execute("DELETE FROM t")
+    connection.commit()
+    connection.close()
+    (data,) = (shell.folder / "app.db-backups").glob("*/*/*.db.gz")
+
+    for arguments in (
+        ["app.db", "--at", "latest"],
+        [f"file://{app}-backups"],
+        [data],
+    ):
+        assert shell.run("dump", *arguments).out == live
+
+
+def test_a_file_appears_whole_and_is_not_overwritten_by_accident(shell, app):
+    ran = shell.run("dump", "app.db", "--output", "app.sql", "--json")
+
+    assert ran.json["bytes"] == (shell.folder / "app.sql").stat().st_size
+    assert ran.json["damaged"] == []
+    assert shell.run("dump", "app.db", "-o", "app.sql").code == 3
+    assert shell.run("dump", "app.db", "-o", "app.sql", "--replace").code == 0
+    assert sorted(path.name for path in shell.folder.iterdir()) == ["app.db", "app.sql"]
+
+
+def test_json_and_text_do_not_share_standard_output(shell, app):
+    assert shell.run("dump", "app.db", "--json").code == 2
+
+
+def test_a_damaged_database_gives_what_it_can_and_exit_20(shell):
+    path = make_database(shell.folder / "hurt.db", rows=20_000)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\x55" * 4096)
+
+    ran = shell.run("dump", "hurt.db")
+
+    assert ran.code == 20
+    assert "error: the database is damaged" in ran.err
+    load(ran.out, shell.folder / "copy.db")
+    assert 19_000 < count_rows(shell.folder / "copy.db") < 20_000
+
+
+def test_a_reader_that_goes_away_ends_the_dump_in_silence(shell):
+    make_database(shell.folder / "app.db", rows=100_000)
+    with shell.start("dump", "app.db", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.read(100)
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(10) == 141

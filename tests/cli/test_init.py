@@ -1,0 +1,56 @@
+"""`litekeep init`."""
+
+from __future__ import annotations
+
+import stat
+
+from tests.cli.conftest import make_database
+
+
+def test_what_is_found_is_written_and_then_backed_up(shell):
+    make_database(shell.folder / "instance/app.db")
+    make_database(shell.folder / "data/app.db")
+
+    ran = shell.run("init", "--to", "backups", "--timezone", "Europe/Berlin")
+
+    assert ran.lines == ["Wrote litekeep.toml: 2 databases.", "Next: litekeep backup"]
+    file = shell.folder / "litekeep.toml"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    found = shell.run("backup", "--json").json["backups"]
+    assert sorted(item["name"].rpartition("_")[0].rpartition("_")[0] for item in found) == [
+        "app",
+        "app-2",
+    ]
+    assert {item["stores"][0]["url"] for item in found} == {
+        str(shell.folder / "backups/app"),
+        str(shell.folder / "backups/app-2"),
+    }
+
+
+def test_a_file_that_is_there_is_not_overwritten(shell, app):
+    (shell.folder / "litekeep.toml").write_text("# mine\n")
+
+    ran = shell.run("init")
+
+    assert ran.code == 3
+    assert (shell.folder / "litekeep.toml").read_text() == "# mine\n"
+    assert shell.run("init", "--force").code == 0
+    assert "# mine" not in (shell.folder / "litekeep.toml").read_text()
+
+
+def test_a_dry_run_prints_the_file(shell, app):
+    ran = shell.run("init", "--dry-run", "--database", "app.db")
+
+    assert f'path = "{app}"' in ran.lines
+    assert not (shell.folder / "litekeep.toml").exists()
+
+
+def test_nothing_found_is_an_error_that_says_what_to_do(shell):
+    ran = shell.run("init")
+
+    assert ran.code == 11
+    assert "--database" in ran.err
+
+
+def test_a_wrong_zone_is_refused(shell, app):
+    assert shell.run("init", "--timezone", "Mars/Base").code == 2

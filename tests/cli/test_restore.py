@@ -1,0 +1,325 @@
+"""`litekeep list`, `restore` and `verify`."""
+
+from __future__ import annotations
+
+import gzip
+import shlex
+import sqlite3
+import subprocess
+
+import pytest
+
+from tests.cli.conftest import count_rows, make_database
+
+
+def add_rows(path, count=1):
+    connection = sqlite3.connect(path)
+    connection.executemany("INSERT INTO t(a) VALUES (?)", [("new",)] * count)
+    connection.commit()
+    connection.close()
+
+
+@pytest.fixture
+def names(shell, app):
+    """Two snapshots: of three rows, then of four."""
+    first = shell.run("backup", "app.db", "--json").json["name"]
+    add_rows(app)
+    second = shell.run("backup", "app.db", "--json", "--label", "second").json["name"]
+    return first, second
+
+
+def test_list_shows_the_newest_first(shell, names):
+    head, *rows = shell.run("list", "app.db").lines
+
+    assert head.split() == [
+        *("TIME", "AGE", "KIND", "SIZE", "STORED", "STATE", "PROOF", "NAME", "LABEL")
+    ]
+    assert [names[1] in rows[0], "second" in rows[0], names[0] in rows[1]] == [True] * 3
+    assert len(rows) == 2
+
+
+def test_list_has_the_contracts_shape(shell, app, names):
+    found = shell.run("list", "app.db", "--json").json
+
+    assert (found["gaps"], found["window"]) == ([], None)
+    newest, oldest = found["restore_points"]
+    assert newest["name"] == names[1]
+    assert newest["kind"] == "snapshot"
+    assert newest["size_bytes"] == app.stat().st_size
+    assert newest["store"] == f"{app}-backups"
+    assert (newest["txid"], newest["held"], newest["proof"]) == (None, False, None)
+    assert (newest["label"], oldest["label"]) == ("second", None)
+    assert newest["state"] == "ok"
+    assert newest["time"] > oldest["time"]
+
+
+def test_the_time_that_list_shows_aims_at_that_snapshot(shell, names):
+    """To the second for a person, to the millisecond in JSON."""
+    for column in (0, 1):
+        shown = shell.run("list", "app.db").lines[1 + column][:23]
+        exact = shell.run("list", "app.db", "--json").json["restore_points"][column]["time"]
+        for text in (shown, exact):
+            ran = shell.run("restore", "app.db", "-o", "x.db", "--at", text, "--dry-run", "--json")
+            point = ran.json["plan"]["restore_point"]
+            assert point["time"][:19] == shown[:19].replace(" ", "T"), text
+        assert point["name"] == names[1 - column]
+
+
+def test_times_are_shown_and_read_in_the_configured_zone(shell, names):
+    (shell.folder / "litekeep.toml").write_text('timezone = "Asia/Tokyo"\n')
+
+    row = shell.run("list", "app.db").lines[1]
+    stamp = row[:19]
+
+    assert row[20:23] == "JST"
+    plan = shell.run("restore", "app.db", "-o", "x.db", "--at", stamp, "--dry-run", "--json")
+    assert plan.json["plan"]["restore_point"]["name"] == names[1]
+
+
+def test_list_of_nothing_says_what_to_do(shell, app):
+    ran = shell.run("list", "app.db")
+
+    assert ran.code == 0
+    place = shell.folder.resolve() / "app.db-backups"
+    assert ran.lines == [f"no restore points yet in {place}; litekeep backup makes one"]
+    assert f"no restore points in {place}" in shell.run("restore", "app.db").err
+    assert shell.run("list", "app.db", "--json").json["restore_points"] == []
+
+
+def test_list_tells_several_databases_apart(shell, names):
+    make_database(shell.folder / "shop.db")
+    (shell.folder / "litekeep.toml").write_text(
+        '[[database]]\npath = "app.db"\n[[database]]\npath = "shop.db"\n'
+    )
+
+    assert [line for line in shell.run("list").lines if line.endswith(":")] == ["app:", "shop:"]
+    found = shell.run("list", "--json").json["databases"]
+    assert [item["database"] for item in found] == ["app", "shop"]
+
+
+def test_restore_brings_back_what_was_and_tells_how_to_undo_it(shell, app, names):
+    add_rows(app, 10)
+
+    ran = shell.run("restore", "app.db", "--replace", "--at", names[0])
+
+    assert ran.code == 0, ran.err
+    assert count_rows(app) == 3
+    (undo_line,) = [line for line in ran.lines if "To undo: " in line]
+    command = shlex.split(undo_line.partition("To undo: ")[2])
+    assert command[0] == "litekeep"
+    assert shell.run(*command[1:]).code == 0
+    assert count_rows(app) == 14
+
+
+def test_restore_prints_its_plan_first(shell, app, names):
+    ran = shell.run("restore", "app.db", "--replace", "--dry-run")
+
+    assert [line.removeprefix("[sqlite-restore] ").split(" (")[0] for line in ran.lines] == [
+        f"Restore {names[1]}",
+        f"  from {app}-backups",
+        f"  to {app}",
+        "  in the place of the file there, which is kept as an undo copy",
+    ]
+    assert count_rows(app) == 4
+    assert not list(shell.folder.glob("*.undo-*"))
+
+
+def test_restore_has_the_contracts_shape(shell, app, names):
+    found = shell.run("restore", "app.db", "--output", "copy.db", "--json").json
+
+    assert found["source"] == f"{app}-backups"
+    assert found["restored"]["name"] == names[1]
+    assert found["output"] == str(shell.folder / "copy.db")
+    assert (found["undo"], found["proved"]) == (None, True)
+    assert found["bytes_fetched"] == found["restored"]["stored_size_bytes"]
+    assert found["requests"] >= 1
+    replaced = shell.run("restore", "app.db", "--replace", "--json").json
+    assert replaced["undo"].startswith(f"{app}.undo-")
+
+
+def test_an_existing_target_is_exit_3(shell, app, names):
+    ran = shell.run("restore", "app.db")
+
+    assert ran.code == 3
+    assert "--replace" in ran.err
+    assert count_rows(app) == 4
+
+
+def test_a_target_that_is_open_is_refused_and_the_process_named(shell, app, names):
+    """The file is in use by a process of its own, as an application's would be."""
+    script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT * FROM t')"
+    with subprocess.Popen(
+        ["python3", "-c", f"{script}; print(1, flush=True); sys.stdin.read()", app],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            ran = shell.run("restore", "app.db", "--replace")
+        finally:
+            holder.kill()
+
+    assert ran.code == 14
+    assert str(holder.pid) in ran.err
+
+
+def test_a_time_says_how_far_the_point_lies_from_it(shell, names):
+    ran = shell.run("restore", "app.db", "-o", "x.db", "--at", "2100-01-01", "--dry-run")
+
+    assert any("before the time asked for" in line for line in ran.lines)
+
+
+def test_a_time_before_the_first_point_names_it(shell, names):
+    ran = shell.run("restore", "app.db", "-o", "x.db", "--at", "1 week ago")
+
+    assert ran.code == 11
+    assert names[0] in ran.err
+
+
+def test_a_name_that_is_not_there_names_the_nearest(shell, names):
+    ran = shell.run("restore", "app.db", "-o", "x.db", "--at", "app_20200101_000000")
+
+    assert ran.code == 11
+    assert names[0] in ran.err
+
+
+def test_a_txid_needs_a_stream(shell, names):
+    ran = shell.run("restore", "app.db", "-o", "x.db", "--at", "00000000000004d2")
+
+    assert ran.code == 11
+    assert "no stream" in ran.err
+
+
+def test_a_store_does_not_say_where_to_restore_to(shell, names):
+    assert shell.run("restore", "app.db-backups").code in (0, 2, 3)
+    ran = shell.run("restore", f"file://{shell.folder}/app.db-backups")
+
+    assert ran.code == 2
+    assert "--output" in ran.err
+
+
+def test_a_folder_of_backups_restores_where_the_database_is_gone(shell, app, names):
+    app.unlink()
+
+    assert shell.run("restore", "app.db").code == 0
+    assert count_rows(app) == 4
+
+
+def test_a_file_of_anybodys_restores_and_is_marked_unproven(shell, app):
+    (shell.folder / "found.gz").write_bytes(gzip.compress(app.read_bytes()))
+
+    ran = shell.run("restore", "found.gz", "-o", "copy.db", "--json")
+
+    assert ran.code == 0, ran.err
+    assert (ran.json["restored"], ran.json["proved"]) == (None, False)
+    assert count_rows(shell.folder / "copy.db") == 3
+    assert shell.run("restore", "found.gz", "-o", "c2.db", "--at", "2h ago").code == 2
+
+
+def test_verify_reads_all_and_says_so(shell, names):
+    ran = shell.run("verify", "app.db")
+
+    assert ran.code == 0
+    assert ran.lines[-1].startswith("[sqlite-verify] Read 2 snapshots, ")
+    found = shell.run("verify", "app.db", "--json").json
+    assert (found["checked"], found["ok"], found["damaged"]) == (2, True, [])
+    assert found["bytes"] > 0
+    assert shell.run("verify", "app.db", "--sample", "50%", "--json").json["checked"] == 1
+
+
+def test_verify_names_what_is_damaged(shell, names):
+    (data,) = (shell.folder / "app.db-backups").glob(f"*/*/{names[0]}.db.gz")
+    damaged = bytearray(data.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    data.write_bytes(damaged)
+
+    ran = shell.run("verify", "app.db")
+    found = shell.run("verify", "app.db", "--json")
+
+    assert ran.code == found.code
+    assert 20 <= ran.code < 24
+    assert any(names[0] in line and "Damaged: " in line for line in ran.lines)
+    (damage,) = found.json["damaged"]
+    assert damage["object"].endswith(f"{names[0]}.db.gz")
+    assert damage["code"] == ran.code
+    assert not found.json["ok"]
+
+
+def test_the_other_copy_is_restored_where_one_is_damaged(shell, app):
+    name = shell.run("backup", "app.db", "--to", "a", "--to", "b", "--json").json["name"]
+    (shell.folder / "litekeep.toml").write_text(
+        '[[store]]\nname = "a"\nurl = "a"\n[[store]]\nname = "b"\nurl = "b"\n'
+        '[[database]]\npath = "app.db"\n'
+    )
+    (data,) = (shell.folder / "a").glob(f"*/*/{name}.db.gz")
+    data.write_bytes(data.read_bytes()[:-9])
+
+    ran = shell.run("restore", "app", "-o", "copy.db")
+
+    assert ran.code == 0, ran.err
+    assert any("Warning: " in line and str(data) in line for line in ran.lines)
+    assert count_rows(shell.folder / "copy.db") == 3
+
+
+@pytest.fixture
+def away(shell):
+    """A second store that cannot be reached."""
+    (shell.folder / "litekeep.toml").write_text(
+        '[[store]]\nname = "disk"\nurl = "disk"\n'
+        '[[store]]\nname = "away"\nurl = "s3://bucket/x"\nendpoint = "http://127.0.0.1:9"\n'
+        'access_key_id = "A"\nsecret_access_key = "S"\nretry = "0s"\n'
+        '[[database]]\npath = "app.db"\n'
+    )
+
+
+def test_a_store_that_is_away_keeps_nobody_from_the_others(shell, app, away):
+    """It is said, on standard error, and what the others hold is shown and restored."""
+    backup = shell.run("backup", "--json")
+    assert 30 < backup.code < 40
+    assert [store["ok"] for store in backup.json["stores"]] == [True, False]
+
+    plain = shell.run("list")
+    assert (plain.code, len(plain.lines)) == (0, 2)
+    assert plain.err.startswith("warning: s3://bucket/x is not listed: ")
+    listed = shell.run("list", "--json")
+    assert [item["store"] for item in listed.json["unread"]] == ["s3://bucket/x"]
+
+    restored = shell.run("restore", "-o", "copy.db")
+    assert restored.code == 0, restored.err
+    assert count_rows(shell.folder / "copy.db") == 3
+    verified = shell.run("verify", "--json")
+    assert 30 < verified.code < 40
+    assert verified.json["checked"] == 1
+
+
+def test_where_no_store_answers_the_error_is_the_stores(shell, app, away):
+    text = (shell.folder / "litekeep.toml").read_text()
+    (shell.folder / "litekeep.toml").write_text(text.partition('url = "disk"\n')[2])
+
+    for command in (["list"], ["restore", "-o", "copy.db"]):
+        assert 30 < shell.run(*command).code < 40
+    assert not (shell.folder / "copy.db").exists()
+
+
+def test_verify_of_nothing_is_not_found(shell, app):
+    """A mistyped path in cron must not look like a good answer."""
+    assert shell.run("verify", "app.db").code == 11
+    for command in ("verify", "list", "restore"):
+        ran = shell.run(command, "ap.db")
+        assert ran.code == 11
+        assert f"no database at {shell.folder / 'ap.db'}" in ran.err
+
+
+def test_databases_that_share_a_place_do_not_look_damaged(shell, app):
+    """`latest` is the one that was backed up last, whosever it is."""
+    make_database(shell.folder / "shop.db", rows=9)
+    for name in ("app.db", "shop.db"):
+        shell.run("backup", name, "--to", "all")
+
+    for name in ("app", "shop"):
+        ran = shell.run("verify", "all", "--database", name)
+        assert ran.code == 0, ran.out
+    latest = shell.folder / "all/latest.db.gz"
+    latest.write_bytes(latest.read_bytes()[:-1])
+    assert shell.run("verify", "all", "--database", "app").code in (21, 22)

@@ -1,0 +1,3 @@
+"""Loads the servers' fixtures; there is nothing else here."""
+
+pytest_plugins = ["tests.servers.fixtures"]

@@ -1,0 +1,288 @@
+"""The configuration file: found, read, and held to its keys."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from litekeep.config.file import find_file, read_file, read_text
+from litekeep.config.settings import (
+    DatabaseSettings,
+    SecretSource,
+    Settings,
+    SnapshotSettings,
+    StoreSettings,
+    keys_of,
+)
+from litekeep.errors import ConfigError
+
+FULL = """\
+timezone = "Europe/Berlin"
+state_dir = "state"
+spool_size_max = "2 GiB"
+
+[snapshot]
+format = "zstd"
+level = 5
+check = false
+busy_timeout = "2 min"
+
+[[store]]
+name = "s3"
+url = "s3://bucket/prefix"
+endpoint = "http://127.0.0.1:9000"
+region = "eu-central-1"
+path_style = true
+access_key_id = "AKID"
+secret_access_key = { env = "THE_SECRET" }
+session_token = { file = "token" }
+encryption = "aws:kms"
+kms_key_id = "alias/backup"
+storage_class = "STANDARD_IA"
+checksum = "sha256"
+ca_file = "~/ca.pem"
+timeout = "30s"
+request_timeout = "10 min"
+retry = "0s"
+
+[[store]]
+name = "disk"
+url = "backups"
+layout = "flat"
+
+[[database]]
+path = "data/app.db"
+
+[[database]]
+path = "/srv/shop.sqlite3"
+name = "My shop"
+stores = ["disk"]
+prefix = "a/b"
+level = 1
+allow_unsafe_file_system = true
+"""
+
+
+SHARED_PLACE = """\
+[[store]]
+name = "s"
+url = "x"
+[[database]]
+path = "a"
+prefix = "p"
+[[database]]
+prefix = "p"
+path = "b"
+"""
+
+
+def read(text, tmp_path=Path("/etc/app")):
+    return read_text(text, tmp_path / "litekeep.toml", {"HOME": "/home/me"})
+
+
+def refused(text) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    return caught.value
+
+
+def test_every_key_is_read():
+    found = read(FULL)
+
+    assert found == Settings(
+        timezone="Europe/Berlin",
+        state_dir=Path("/etc/app/state"),
+        spool_size_max=2 << 30,
+        snapshot=SnapshotSettings(format="zstd", level=5, check=False, busy_timeout=120.0),
+        stores=(
+            StoreSettings(
+                name="s3",
+                url="s3://bucket/prefix",
+                endpoint="http://127.0.0.1:9000",
+                region="eu-central-1",
+                path_style=True,
+                access_key_id=SecretSource("text", "AKID"),
+                secret_access_key=SecretSource("env", "THE_SECRET"),
+                session_token=SecretSource("file", "/etc/app/token"),
+                encryption="aws:kms",
+                kms_key_id="alias/backup",
+                storage_class="STANDARD_IA",
+                checksum="sha256",
+                ca_file=Path("/home/me/ca.pem"),
+                timeout=30.0,
+                request_timeout=600.0,
+                retry=0.0,
+            ),
+            StoreSettings(name="disk", url="/etc/app/backups", layout="flat"),
+        ),
+        databases=(
+            DatabaseSettings(path=Path("/etc/app/data/app.db"), name="app"),
+            DatabaseSettings(
+                path=Path("/srv/shop.sqlite3"),
+                name="My shop",
+                stores=("disk",),
+                prefix="a/b",
+                level=1,
+                allow_unsafe_file_system=True,
+            ),
+        ),
+        file=Path("/etc/app/litekeep.toml"),
+    )
+
+
+def test_an_empty_file_is_all_defaults():
+    assert read("") == Settings(file=Path("/etc/app/litekeep.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "hint"),
+    [
+        ('timezon = "UTC"', 1, "unknown key timezon", "Did you mean timezone?"),
+        ("[snapshots]", 1, "unknown key snapshots", "Did you mean snapshot?"),
+        ("\n[snapshot]\nlevle = 1", 3, "unknown key snapshot.levle", "Did you mean level?"),
+        ("[snapshot]\nxyz = 1", 2, "unknown key snapshot.xyz", "Known here: busy_timeout, check"),
+        ('[snapshot]\nformat = "lz4"', 2, 'snapshot.format is "lz4"', '"gzip" or "zstd" or "none"'),
+        ("[snapshot]\nlevel = 23", 2, "snapshot.level is 23", "a whole number from 0 to 19"),
+        ("[snapshot]\nlevel = true", 2, "snapshot.level is true", "a whole number"),
+        ("[snapshot]\nlevel = 1.5", 2, "snapshot.level is 1.5", "a whole number"),
+        ("[snapshot]\ncheck = 1", 2, "snapshot.check is 1", "true or false"),
+        ("[snapshot]\nbusy_timeout = 5", 2, "snapshot.busy_timeout is 5", "a duration"),
+        ('spool_size_max = "much"', 1, 'spool_size_max is "much"', "a size"),
+        ('timezone = "Mars/Base"', 1, 'timezone is "Mars/Base"', "Europe/Berlin"),
+        ('timezone = "../../etc/passwd"', 1, "timezone is", "the name of a time zone"),
+        ('state_dir = ""', 1, 'state_dir is ""', "a path"),
+        ("snapshot = 1", 1, "snapshot is 1", "a table, [snapshot]"),
+        ("[store]\nname = 1", 1, "store is a table", "a list of tables, each a [[store]]"),
+        ('[[store]]\nname = "a"', 1, "store[1].url is missing", "Add url = ..."),
+        ('[[store]]\nname = "a/b"\nurl = "x"', 2, 'store[1].name is "a/b"', "no /"),
+        (
+            '[[store]]\nname = "a"\nurl = "x"\n[[store]]\nurl = "y"\nname = "a"',
+            6,
+            "two of [[store]] are called 'a'",
+            "store[2].name",
+        ),
+        (
+            '[[database]]\npath = "x/app.db"\n[[database]]\npath = "y/app.db"',
+            3,
+            "two of [[database]] are called 'app'",
+            "database[2].name",
+        ),
+        (
+            '[[store]]\nname = "disk"\nurl = "x"\n[[database]]\npath = "a"\nstores = ["disc"]',
+            6,
+            "no [[store]] is called 'disc'",
+            "Did you mean 'disk'?",
+        ),
+        ('[[database]]\npath = "a"\nprefix = "../up"', 3, 'prefix is "../up"', "with / between"),
+        ('[[database]]\npath = "a"\nstores = "disk"', 3, 'stores is "disk"', "a list of names"),
+        ('[[database]]\npath = "/"', 2, "'', from the path, is no name", "Set database[1].name"),
+        (
+            SHARED_PLACE,
+            8,
+            "'b' and 'a' would share /etc/app/x/p",
+            "a prefix of its own",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line_and_what_is_allowed(text, line, message, hint):
+    error = refused(text)
+
+    assert error.message.startswith(f"/etc/app/litekeep.toml, line {line}: ")
+    assert message in error.message
+    assert hint in (error.hint or "")
+
+
+def test_text_that_is_no_toml_is_refused_with_its_place():
+    assert "line 2" in refused("[snapshot]\nlevel = = 1").message
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["12345678", "{ env = 12345678 }", '{ enviroment = "S3CR3T-12345678" }', '["S3CR3T-12345678"]'],
+)
+def test_a_wrong_secret_is_not_shown(value):
+    error = refused(f'[[store]]\nname = "s"\nurl = "s3://b"\nsecret_access_key = {value}')
+
+    assert "12345678" not in error.message + (error.hint or "")
+    assert 'env = "NAME"' in (error.hint or "")
+
+
+def test_a_secret_is_not_in_the_text_form_of_the_settings():
+    found = read('[[store]]\nname = "s"\nurl = "s3://b"\nsecret_access_key = "S3CR3T-1"')
+
+    assert "S3CR3T-1" not in repr(found)
+
+
+def test_the_first_file_in_order_is_found(tmp_path):
+    """Named on the command line, by the environment, here, at home."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / ".config/litekeep").mkdir(parents=True)
+    here.mkdir()
+    given, named = tmp_path / "given.toml", tmp_path / "named.toml"
+    at_home, local = home / ".config/litekeep/litekeep.toml", here / "litekeep.toml"
+    environ = {"HOME": str(home), "LITEKEEP_CONFIG": str(named)}
+    without = {"HOME": str(home)}
+    for file in (given, named, at_home, local):
+        file.touch()
+
+    assert find_file(given, environ, here) == given
+    assert find_file(None, environ, here) == named
+    assert find_file(None, without, here) == local
+    local.unlink()
+    assert find_file(None, without, here) == at_home
+    at_home.unlink()
+    assert find_file(None, without, here) in (None, Path("/etc/litekeep.toml"))
+
+
+def test_a_named_file_that_is_not_there_is_an_error(tmp_path):
+    for path, environ, name in (
+        (tmp_path / "no", {}, "--config"),
+        (None, {"LITEKEEP_CONFIG": "no"}, "$LITEKEEP_CONFIG"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(name)):
+            find_file(path, environ, tmp_path)
+
+
+def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
+    (tmp_path / "latin.toml").write_bytes('timezone = "é"'.encode("latin-1"))
+
+    with pytest.raises(ConfigError, match="UTF-8"):
+        read_file(tmp_path / "latin.toml", {})
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_file(tmp_path, {})
+
+
+def test_every_setting_is_a_key_or_a_section():
+    """Nothing can be set that the reader does not know."""
+    sections = {"snapshot", "stores", "databases", "file"}
+    fields = set(Settings.__dataclass_fields__)
+
+    assert fields == {name for name, _ in keys_of(Settings)} | sections
+
+
+TOML_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+KEYS = sorted({name for s in (StoreSettings, DatabaseSettings, Settings) for name, _ in keys_of(s)})
+
+
+@given(st.sampled_from(["", "snapshot", "store", "database"]), st.sampled_from(KEYS), TOML_VALUES)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value):
+    from litekeep.config.file import _Reader  # the TOML text itself is tomllib's concern
+
+    tables = {key: value}
+    if table:
+        tables = {table: tables if table == "snapshot" else [{"name": "a", **tables}]}
+    try:
+        _Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
+    except ConfigError as error:
+        assert "/etc/litekeep.toml" in error.message

@@ -1,0 +1,272 @@
+"""What DATABASE, SOURCE and `--to` mean under the settings in force."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from litekeep.config.file import read_text
+from litekeep.config.places import state_folder
+from litekeep.config.settings import Settings, SnapshotSettings
+from litekeep.engine.backup import backup
+from litekeep.errors import ConfigError, NotFound, UserError
+from litekeep.sources import (
+    backup_jobs,
+    find_source,
+    find_sources,
+    load_settings,
+    single_file,
+)
+
+
+def make_database(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t(a)")
+    connection.commit()
+    connection.close()
+    return path
+
+
+def configured(tmp_path, text) -> Settings:
+    return read_text(text, tmp_path / "litekeep.toml", {})
+
+
+def urls(found):
+    return [repository.store.url for repository in found.repositories]
+
+
+TWO = """
+[snapshot]
+format = "zstd"
+[[store]]
+name = "disk"
+url = "backups"
+[[database]]
+path = "app.db"
+level = 7
+[[database]]
+path = "shop.db"
+format = "gzip"
+check = false
+"""
+
+
+def test_without_a_name_all_that_is_listed_is_backed_up(tmp_path):
+    app, shop = backup_jobs(configured(tmp_path, TWO), environ={})
+
+    assert (app.name, app.database) == ("app", tmp_path / "app.db")
+    assert urls(app) == [str(tmp_path / "backups/app")]
+    assert urls(shop) == [str(tmp_path / "backups/shop")]
+
+
+def test_each_setting_is_the_nearest_that_is_given(tmp_path):
+    """The command line wins over the database, the database over `[snapshot]`."""
+    settings = configured(tmp_path, TWO)
+
+    app, shop = backup_jobs(settings, environ={})
+    (forced,) = backup_jobs(
+        settings, "shop", how=SnapshotSettings(format="none", check=True), environ={}
+    )
+
+    assert (app.format, app.level, app.check) == ("zstd", 7, True)
+    assert (shop.format, shop.level, shop.check) == ("gzip", None, False)
+    assert (forced.format, forced.check) == ("none", True)
+
+
+def test_a_database_is_named_by_name_path_or_link(tmp_path):
+    settings = configured(tmp_path, TWO)
+    make_database(tmp_path / "app.db")
+    (tmp_path / "link").symlink_to(tmp_path / "app.db")
+
+    for text in ("app", str(tmp_path / "app.db"), str(tmp_path / "link")):
+        (job,) = backup_jobs(settings, text, environ={})
+        assert job.name == "app"
+        assert find_source(settings, text, environ={}).name == "app"
+
+
+def test_a_level_that_the_format_has_not_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="gzip has no level 9"):
+        backup_jobs(Settings(), "app.db", how=SnapshotSettings(level=9), environ={})
+
+
+def test_local_stores_come_first(tmp_path):
+    """Those elsewhere are fed from them."""
+    (job,) = backup_jobs(
+        Settings(), str(tmp_path / "app.db"), to=["s3://bucket/x", str(tmp_path / "b")], environ={}
+    )
+
+    assert urls(job) == [str(tmp_path / "b"), "s3://bucket/x"]
+
+
+def test_to_with_several_databases_gives_each_a_folder(tmp_path):
+    app, shop = backup_jobs(configured(tmp_path, TWO), to=[str(tmp_path / "b")], environ={})
+
+    assert urls(app) == [str(tmp_path / "b/app")]
+    assert urls(shop) == [str(tmp_path / "b/shop")]
+
+
+def test_with_no_database_at_all_the_error_says_what_to_do():
+    with pytest.raises(UserError, match="no database is named") as caught:
+        backup_jobs(Settings(), environ={})
+
+    assert "litekeep init" in (caught.value.hint or "")
+
+
+def test_a_docker_volume_is_refused_for_now_in_clear_words():
+    for database, environ in (
+        ("docker:volume/app.db", {}),
+        (None, {"S3_BUCKET": "b"}),
+        (None, {"DB_FILE_NAME": "app.db"}),
+    ):
+        with pytest.raises(UserError, match=r"docker:\w+/\S+.*not supported yet"):
+            backup_jobs(Settings(), database, environ=environ)
+
+
+def test_the_bucket_of_the_environment_counts_only_without_file_and_to(tmp_path):
+    app = str(tmp_path / "app.db")
+    environ = {"S3_BUCKET": "b"}
+    by_file = configured(tmp_path, '[[store]]\nname="d"\nurl="d"')
+
+    (plain,) = backup_jobs(Settings(), app, environ=environ)
+    (named,) = backup_jobs(Settings(), app, to=[str(tmp_path / "x")], environ=environ)
+    (filed,) = backup_jobs(by_file, app, environ=environ)
+
+    assert urls(plain) == [f"{app}-backups", "s3://b/sqlite-backup"]
+    assert urls(named) == [str(tmp_path / "x")]
+    assert urls(filed) == [str(tmp_path / "d/app")]
+
+
+def test_another_file_of_a_listed_name_is_refused(tmp_path):
+    with pytest.raises(UserError, match="not the database that the configuration calls 'app'"):
+        backup_jobs(configured(tmp_path, TWO), str(tmp_path / "else/app.db"), environ={})
+
+
+def test_a_database_that_is_nowhere_is_not_found_and_the_names_are_told(tmp_path):
+    with pytest.raises(NotFound) as caught:
+        backup_jobs(configured(tmp_path, TWO), str(tmp_path / "ap"), environ={})
+
+    assert "app, shop" in (caught.value.hint or "")
+
+
+def test_a_folder_of_backups_is_a_source_and_tells_whose_it_is(tmp_path):
+    database = make_database(tmp_path / "data/app.db")
+    (job,) = backup_jobs(Settings(), str(database), environ={"LITEKEEP_STATE": str(tmp_path)})
+    backup(job)
+
+    found = find_source(Settings(), str(tmp_path / "data/app.db-backups"), environ={})
+
+    assert (found.name, found.database) == ("app", None)
+
+
+def test_a_source_is_found_though_the_database_is_gone(tmp_path):
+    """That is when it is needed."""
+    (tmp_path / "app.db-backups").mkdir()
+
+    found = find_source(Settings(), str(tmp_path / "app.db"), environ={})
+
+    assert urls(found) == [str(tmp_path / "app.db-backups")]
+    assert found.database == tmp_path / "app.db"
+
+
+def test_a_folder_that_holds_several_databases_asks_which(tmp_path):
+    for name in ("app", "shop"):
+        database = make_database(tmp_path / f"{name}.db")
+        for job in backup_jobs(
+            Settings(),
+            str(database),
+            to=[str(tmp_path / "all")],
+            environ={"LITEKEEP_STATE": str(tmp_path / "state")},
+        ):
+            backup(job)
+
+    with pytest.raises(UserError, match="several databases") as caught:
+        find_source(Settings(), str(tmp_path / "all"), environ={})
+    assert "app, shop" in (caught.value.hint or "")
+    assert find_source(Settings(), str(tmp_path / "all"), name="shop", environ={}).name == "shop"
+
+
+def test_a_store_without_snapshots_is_not_found(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NotFound, match="no snapshots in"):
+        find_source(Settings(), str(tmp_path / "empty"), environ={})
+
+
+def test_only_a_configured_store_leads_to_the_live_file(tmp_path):
+    """A stranger's folder that holds the same name must not aim a restore at it."""
+    database = make_database(tmp_path / "app.db")
+    settings = configured(tmp_path, '[[store]]\nname="d"\nurl="ours"\n[[database]]\npath="app.db"')
+    for folder in ("ours", "theirs"):
+        (job,) = backup_jobs(
+            settings,
+            "app",
+            to=[str(tmp_path / folder)],
+            environ={"LITEKEEP_STATE": str(tmp_path / "state")},
+        )
+        backup(job)
+
+    assert find_source(settings, str(tmp_path / "ours"), environ={}).database == database
+    assert find_source(settings, str(tmp_path / "theirs"), environ={}).database is None
+
+
+def test_one_source_is_wanted_and_several_are_listed(tmp_path):
+    settings = configured(tmp_path, TWO)
+
+    assert [item.name for item in find_sources(settings, environ={})] == ["app", "shop"]
+    with pytest.raises(UserError, match="several databases"):
+        find_source(settings, environ={})
+
+
+def test_a_store_is_no_database():
+    with pytest.raises(UserError, match="is a store"):
+        backup_jobs(Settings(), "s3://bucket/x", environ={})
+
+
+def test_a_single_file_is_known_by_its_name_and_a_live_looking_one_is_refused(tmp_path):
+    settings = Settings()
+    plain = make_database(tmp_path / "plain.db")
+    kept = make_database(tmp_path / "kept.db")
+    (tmp_path / "kept.db-backups").mkdir()
+    undo = make_database(tmp_path / "kept.db.undo-20250908_120001")
+    packed = tmp_path / "kept_20250908_120001.db.gz"
+    packed.touch()
+
+    def found(path, *, has_output=True):
+        return single_file(settings, str(path), has_output=has_output, environ={})
+
+    gunzipped = make_database(tmp_path / "kept_20250908_120001.db")
+
+    with pytest.raises(UserError, match="no backups of .*plain.db are known") as raised:
+        found(plain)
+    assert f"file://{plain}" in str(raised.value.hint)
+    assert found(plain, has_output=False) is None
+    assert found(gunzipped, has_output=False) == gunzipped
+    assert found(kept) is None
+    assert found(f"file://{kept}") == kept
+    assert found(undo, has_output=False) == undo
+    assert found(packed, has_output=False) == packed
+    assert found(tmp_path / "none.db.gz") is None
+    assert found(tmp_path) is None
+
+
+def test_the_state_folder_is_the_nearest_that_is_given(tmp_path, monkeypatch):
+    settings = Settings(state_dir=tmp_path / "configured")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+    assert state_folder(settings, {"LITEKEEP_STATE": str(tmp_path)}) == tmp_path
+    assert state_folder(settings, {}) == tmp_path / "configured"
+    assert state_folder(Settings(), {"XDG_STATE_HOME": "/x"}) == Path("/x/litekeep")
+    assert re.fullmatch(r"/.*/\.local/state/litekeep", str(state_folder(Settings(), {})))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert state_folder(Settings(), {}) == Path("/var/lib/litekeep")
+
+
+def test_without_a_file_the_settings_are_the_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if not Path("/etc/litekeep.toml").exists():
+        assert load_settings(environ={"HOME": str(tmp_path)}) == Settings()
+    (tmp_path / "litekeep.toml").write_text('timezone = "Asia/Tokyo"')
+    assert load_settings(environ={}).timezone == "Asia/Tokyo"
