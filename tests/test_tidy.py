@@ -80,7 +80,7 @@ ONLY_IN: dict[str, set[str]] = {
     "isal": {"codec/gzip.py"},
     "rich": {"cli/progress.py"},
     "click": {"cli"},
-    "msgspec": {"repository/manifest.py"},
+    "msgspec": {"repository/manifest.py", "repository/marks.py"},
 }
 #: What starts a thread or a process; locks and futures do not.
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Popen", "fork"}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from typing import Any
 
 import click
@@ -102,18 +102,27 @@ def _show(points: Points, zone: tzinfo, *, is_verbose: bool) -> None:
 
 
 def _row(point: RestorePoint, zone: tzinfo) -> tuple[str, ...]:
-    age = show_duration(max(0.0, (now() - point.time).total_seconds()))
     return (
         show_time(point.time, zone),
-        age,
+        _age(point.time),
         point.kind,
         "?" if point.size is None else show_size(point.size),
         show_size(point.copies[0].stored_size),
-        point.state,
-        "none",
+        f"{point.state}, held" if point.is_held else point.state,
+        _show_proof(point),
         point.name,
         output.printable(point.label or ""),
     )
+
+
+def _show_proof(point: RestorePoint) -> str:
+    if point.proof is None:
+        return "none"
+    return f"{point.proof.result} {_age(point.proof.time)} ago"
+
+
+def _age(time: datetime) -> str:
+    return show_duration(max(0.0, (now() - time).total_seconds()))
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

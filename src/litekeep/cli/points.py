@@ -23,8 +23,8 @@ def point_fields(point: RestorePoint) -> dict[str, Any]:
         "store": point.store,
         "stores": [copy.repository.store.url for copy in point.copies],
         "label": point.label,
-        "held": False,
-        "proof": None,
+        "held": point.is_held,
+        "proof": _proof_fields(point),
         "state": point.state,
     }
 
@@ -32,3 +32,14 @@ def point_fields(point: RestorePoint) -> dict[str, Any]:
 def show_time(time: datetime, zone: tzinfo) -> str:
     """Return an instant for a person, in the configured zone."""
     return f"{time.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _proof_fields(point: RestorePoint) -> dict[str, Any] | None:
+    proof = point.proof
+    if proof is None:
+        return None
+    return {
+        "time": output.iso(proof.time),
+        "result": proof.result,
+        "seconds": round(proof.seconds, 3),
+    }

@@ -17,6 +17,7 @@ from litekeep import workers
 from litekeep.errors import LitekeepError, NotFound, StoreError
 from litekeep.repository.catalog import Contents, Leftover, Snapshot, read_contents
 from litekeep.repository.layout import Repository
+from litekeep.repository.marks import Proof
 from litekeep.units import show_duration
 from litekeep.when import At, Before, Latest, Named, Txid, When
 
@@ -32,7 +33,8 @@ class RestorePoint:
     A moment that can be restored.
 
     `size` is that of the database in bytes, None where only decompressing would
-    tell; `copies` are nearest first, at least one.
+    tell; `copies` are nearest first, at least one, and behind them those that a drill
+    found bad.  `proof` is the newest of any copy.
     """
 
     kind: str
@@ -43,6 +45,8 @@ class RestorePoint:
     label: str | None
     state: str
     copies: tuple[Snapshot, ...]
+    proof: Proof | None = None
+    is_held: bool = False
 
     @property
     def store(self) -> str:
@@ -112,9 +116,11 @@ def read_quickly(repository: Repository) -> Contents:
     )
 
 
-def _point(copies: list[Snapshot]) -> RestorePoint:
+def _point(found: list[Snapshot]) -> RestorePoint:
+    copies = sorted(found, key=lambda copy: copy.state == "failed")
     first = copies[0]
     manifest = first.manifest
+    proofs = [copy.proof for copy in copies if copy.proof is not None]
     return RestorePoint(
         kind="snapshot",
         time=first.time,
@@ -124,6 +130,8 @@ def _point(copies: list[Snapshot]) -> RestorePoint:
         label=manifest.label if manifest else None,
         state=first.state,
         copies=tuple(copies),
+        proof=max(proofs, key=lambda proof: proof.time, default=None),
+        is_held=any(copy.hold is not None for copy in copies),
     )
 
 

@@ -6,27 +6,41 @@ What a repository holds: its snapshots, as its store tells.
     data alone, marked as ours           not a snapshot: a run was killed, or its
                                          manifest was lost (`Leftover`)
     manifest alone, or unreadable        not a snapshot (`Leftover`)
+    data and tombstone, no manifest      pruned; it can be brought back (`Deleted`)
     data of no bytes, no manifest        a name that a running backup has claimed
+
+A mark (`marks.py`) that cannot be read, or is about another snapshot, says nothing,
+and is a `Leftover` of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from litekeep.errors import BlobNotFound, CorruptionError, FormatError
-from litekeep.repository.layout import MANIFEST_SUFFIX, Repository, parse_object
+from litekeep.repository.layout import (
+    ACCEPTED_SUFFIX,
+    DELETED_SUFFIX,
+    HOLD_SUFFIX,
+    MANIFEST_SUFFIX,
+    Repository,
+    parse_object,
+)
 from litekeep.repository.manifest import ID_KEY, SIZE_MAX, Manifest, decode
+from litekeep.repository.marks import (
+    MARK_SIZE_MAX,
+    Acceptance,
+    Hold,
+    Mark,
+    Proof,
+    Tombstone,
+    decode_mark,
+)
 from litekeep.store.base import Blob
 
 FOREIGN = "foreign"
-
-#: Applies a function to each of several inputs, perhaps on several threads, in order.
-Each = Callable[
-    [Callable[["_Candidate"], "Snapshot | Leftover | None"], Iterable["_Candidate"]],
-    Iterator["Snapshot | Leftover | None"],
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,7 @@ class Snapshot:
     A snapshot in one repository.
 
     `time` is the moment of the captured commit; of a foreign snapshot, which has
-    no manifest, it is the time in its name.
+    no manifest, it is the time in its name.  `proof` is the newest.
     """
 
     repository: Repository
@@ -44,11 +58,25 @@ class Snapshot:
     time: datetime
     stored_size: int
     manifest: Manifest | None
+    proof: Proof | None = None
+    hold: Hold | None = None
+    is_accepted: bool = False
 
     @property
     def state(self) -> str:
-        """``"ok"``, ``"suspect"``, ``"failed"`` or ``"foreign"``."""
-        return self.manifest.state if self.manifest else FOREIGN
+        """``"ok"``, ``"suspect"``, ``"failed"`` (a check or a drill) or ``"foreign"``."""
+        if self.proof is not None and self.proof.result == "fail":
+            return "failed"
+        if self.manifest is None:
+            return FOREIGN
+        if self.manifest.state == "suspect" and self.is_accepted:
+            return "ok"
+        return self.manifest.state
+
+    @property
+    def id(self) -> str:
+        """What marks call it by."""
+        return self.manifest.id if self.manifest else self.name
 
     @property
     def identity(self) -> str:
@@ -60,6 +88,18 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Deleted:
+    """A snapshot that was pruned; `has_data` says whether it can be brought back."""
+
+    repository: Repository
+    name: str
+    object: str
+    tombstone: Tombstone
+    has_data: bool
+    companions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Leftover:
     """An object that is part of no whole snapshot, and what is wrong with it."""
 
@@ -68,42 +108,56 @@ class Leftover:
     error: CorruptionError
 
 
+Item = Snapshot | Deleted | Leftover
+
+
 @dataclass(frozen=True, slots=True)
 class Contents:
     """All that lies in a repository; snapshots oldest first."""
 
     snapshots: tuple[Snapshot, ...]
     leftovers: tuple[Leftover, ...]
+    deleted: tuple[Deleted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
+    """One snapshot's objects: its data, and its manifest and marks by the end of their names."""
+
     repository: Repository
     object: str
     data: Blob | None
-    manifest: Blob | None
+    companions: Mapping[str, Blob]
+
+
+#: Applies a function to each of several inputs, perhaps on several threads, in order.
+Each = Callable[
+    [Callable[[_Candidate], Sequence[Item]], Iterable[_Candidate]], Iterator[Sequence[Item]]
+]
 
 
 def _one_after_the_other(
-    work: Callable[[_Candidate], Snapshot | Leftover | None], inputs: Iterable[_Candidate]
-) -> Iterator[Snapshot | Leftover | None]:
+    work: Callable[[_Candidate], Sequence[Item]], inputs: Iterable[_Candidate]
+) -> Iterator[Sequence[Item]]:
     return map(work, inputs)
 
 
 def read_contents(repository: Repository, each: Each = _one_after_the_other) -> Contents:
     """
-    Read what a repository holds: one list request, then one small get a snapshot.
+    Read what a repository holds: one list request, then one small get for each object
+    beside a snapshot.
 
     Args:
         repository: Of one database.
 
         each: How to make the small requests; threads save time on a distant store.
     """
-    found = list(filter(None, each(_look_at, _candidates(repository))))
+    found = [item for items in each(_look_at, _candidates(repository)) for item in items]
     snapshots = [item for item in found if isinstance(item, Snapshot)]
-    leftovers = [item for item in found if isinstance(item, Leftover)]
     return Contents(
-        tuple(sorted(snapshots, key=lambda item: (item.time, item.name))), tuple(leftovers)
+        tuple(sorted(snapshots, key=lambda item: (item.time, item.name))),
+        tuple(item for item in found if isinstance(item, Leftover)),
+        tuple(item for item in found if isinstance(item, Deleted)),
     )
 
 
@@ -115,28 +169,39 @@ def database_names(repository: Repository) -> Sequence[str]:
 
 def _candidates(repository: Repository) -> list[_Candidate]:
     data: dict[str, Blob] = {}
-    manifests: dict[str, Blob] = {}
+    companions: dict[str, dict[str, Blob]] = {}
     for blob in repository.store.list():
         parsed = parse_object(blob.name, repository.zone)
         if parsed is None or parsed.database != repository.database:
             continue
-        if parsed.is_manifest:
-            manifests[blob.name.removesuffix(MANIFEST_SUFFIX)] = blob
+        if parsed.companion:
+            beside = companions.setdefault(blob.name.removesuffix(parsed.companion), {})
+            beside[parsed.companion] = blob
         else:
             data[blob.name] = blob
     return [
-        _Candidate(repository, name, data.get(name), manifests.get(name))
-        for name in sorted(data.keys() | manifests.keys())
+        _Candidate(repository, name, data.get(name), companions.get(name, {}))
+        for name in sorted(data.keys() | companions.keys())
     ]
 
 
-def _look_at(candidate: _Candidate) -> Snapshot | Leftover | None:
-    if candidate.manifest is not None:
-        return _look_at_manifest(candidate, candidate.manifest)
-    assert candidate.data is not None
-    repository, blob = candidate.repository, candidate.data
-    if blob.size == 0:
-        return None  # claimed by a backup at work
+def _look_at(candidate: _Candidate) -> Sequence[Item]:
+    repository = candidate.repository
+    item: Item | None
+    if MANIFEST_SUFFIX in candidate.companions:
+        item = _look_at_manifest(candidate, candidate.companions[MANIFEST_SUFFIX])
+    elif DELETED_SUFFIX in candidate.companions:
+        item = _look_at_tombstone(candidate, candidate.companions[DELETED_SUFFIX])
+    elif candidate.data is None or candidate.data.size == 0:
+        return ()  # claimed by a backup at work, or marks of what somebody deleted
+    else:
+        item = _look_at_data(repository, candidate.data)
+    if isinstance(item, Snapshot):
+        return _with_marks(item, candidate.companions)
+    return (item,) if item is not None else ()
+
+
+def _look_at_data(repository: Repository, blob: Blob) -> Snapshot | Leftover | None:
     try:
         is_ours = ID_KEY in repository.store.head(blob.name).metadata
     except BlobNotFound:
@@ -179,3 +244,70 @@ def _look_at_manifest(candidate: _Candidate, blob: Blob) -> Snapshot | Leftover 
     return Snapshot(
         repository, parsed.name, name, manifest.captured_at, candidate.data.size, manifest
     )
+
+
+def _look_at_tombstone(candidate: _Candidate, blob: Blob) -> Deleted | Leftover | None:
+    repository = candidate.repository
+    parsed = parse_object(candidate.object, repository.zone)
+    assert parsed is not None
+    try:
+        tombstone = _read_mark(repository, blob, Tombstone)
+    except BlobNotFound:
+        return None  # removed meanwhile
+    except FormatError as error:
+        return Leftover(repository, blob.name, error)
+    manifest = tombstone.manifest
+    if manifest is not None and manifest.object != candidate.object:
+        wrong = FormatError(f"{blob.name} is the tombstone of {manifest.object}")
+        return Leftover(repository, blob.name, wrong)
+    names = tuple(candidate.object + suffix for suffix in candidate.companions)
+    return Deleted(
+        repository, parsed.name, candidate.object, tombstone, candidate.data is not None, names
+    )
+
+
+def _with_marks(snapshot: Snapshot, companions: Mapping[str, Blob]) -> Sequence[Item]:
+    """Return the snapshot with what its marks say, and each mark that cannot be believed."""
+    repository = snapshot.repository
+    wrong: list[Leftover] = []
+
+    def read(suffix: str, kind: type[Mark]) -> Mark | None:
+        blob = companions.get(suffix)
+        if blob is None or blob.size == 0:
+            return None  # emptied where deleting is not allowed
+        try:
+            mark = _read_mark(repository, blob, kind)
+            if mark.id != snapshot.id:
+                raise FormatError(f"{blob.name} is about another snapshot")
+            if isinstance(mark, Proof) and not _is_of(mark, snapshot):
+                raise FormatError(f"{blob.name} is a proof of other bytes")
+        except BlobNotFound:
+            return None
+        except FormatError as error:
+            wrong.append(Leftover(repository, blob.name, error))
+            return None
+        return mark
+
+    proofs = sorted(suffix for suffix in companions if suffix.startswith(".proof-"))
+    marked = replace(
+        snapshot,
+        proof=read(proofs[-1], Proof) if proofs else None,
+        hold=read(HOLD_SUFFIX, Hold),
+        is_accepted=read(ACCEPTED_SUFFIX, Acceptance) is not None,
+    )
+    return (marked, *wrong)
+
+
+def _read_mark(repository: Repository, blob: Blob, kind: type[Mark]) -> Mark:
+    if blob.size > MARK_SIZE_MAX:
+        raise FormatError(f"{blob.name} is larger than any {kind.__name__.lower()}")
+    try:
+        return decode_mark(kind, repository.store.read(blob.name, size_max=MARK_SIZE_MAX))
+    except FormatError as error:
+        raise FormatError(f"{blob.name}: {error.message}") from error
+
+
+def _is_of(proof: Proof, snapshot: Snapshot) -> bool:
+    """Whether a proof that was passed is one of the bytes that the manifest names."""
+    manifest = snapshot.manifest
+    return proof.result != "pass" or manifest is None or proof.sha256 == manifest.database.sha256

@@ -4,6 +4,7 @@ How the snapshots of one database are named in a store.
     dated   2025/09/app_20250908_120001.db.gz          and latest.db.gz
     flat    app_20250908_120001.db.gz                  no latest
             ...the same name and .json                 the manifest
+            ...                  .proof-<time>.json    and other marks: see `marks.py`
 
 The time in a name is that of the repository's time zone, to the second; it is what
 tells snapshots apart for a person.  The manifest has the exact moment.
@@ -25,12 +26,16 @@ from litekeep.store.base import Store
 Layout = Literal["dated", "flat"]
 
 MANIFEST_SUFFIX = ".json"
+HOLD_SUFFIX = ".hold.json"
+ACCEPTED_SUFFIX = ".accepted.json"
+DELETED_SUFFIX = ".deleted.json"
 STAMP_FORMAT = "%Y%m%d_%H%M%S"
 
 _SUFFIXES = "|".join(re.escape(codec.suffix) for codec in CODECS if codec.suffix)
 _OBJECT = re.compile(
     rf"(?:\d{{4}}/\d{{2}}/)?(?P<name>(?P<database>[^/]+)_(?P<stamp>\d{{8}}_\d{{6}}))"
-    rf"\.db(?P<suffix>{_SUFFIXES})?(?P<manifest>{re.escape(MANIFEST_SUFFIX)})?"
+    rf"\.db(?P<suffix>{_SUFFIXES})?"
+    r"(?P<companion>(?:\.proof-\d{8}_\d{6}|\.hold|\.accepted|\.deleted)?\.json)?"
 )
 
 
@@ -67,18 +72,27 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class ObjectName:
-    """What the name of an object in a repository says."""
+    """
+    What the name of an object in a repository says.
+
+    `companion` is the end of the name of a manifest or a mark, and empty for data.
+    """
 
     name: str
     database: str
     time: datetime
     codec: Codec
-    is_manifest: bool
+    companion: str
 
 
 def manifest_of(data_object: str) -> str:
     """Return where the manifest of a snapshot's data lies."""
     return data_object + MANIFEST_SUFFIX
+
+
+def proof_of(data_object: str, time: datetime) -> str:
+    """Return where a proof of that second lies; names of later ones sort behind."""
+    return f"{data_object}.proof-{time.astimezone(UTC).strftime(STAMP_FORMAT)}.json"
 
 
 def parse_object(text: str, zone: tzinfo) -> ObjectName | None:
@@ -100,7 +114,7 @@ def parse_object(text: str, zone: tzinfo) -> ObjectName | None:
     except (ValueError, OverflowError):
         return None
     codec = next(codec for codec in CODECS if codec.suffix == (match["suffix"] or ""))
-    return ObjectName(match["name"], match["database"], instant, codec, bool(match["manifest"]))
+    return ObjectName(match["name"], match["database"], instant, codec, match["companion"] or "")
 
 
 def next_second(instant: datetime) -> datetime:

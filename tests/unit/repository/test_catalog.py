@@ -185,7 +185,7 @@ def test_every_name_that_is_given_is_understood(database, time, codec, zone, lay
         parsed = parse_object(text, zone)
         assert parsed is not None
         assert (parsed.name, parsed.database, parsed.codec) == (name, database, codec)
-        assert parsed.is_manifest == text.endswith(".json")
+        assert bool(parsed.companion) == text.endswith(".json")
         # An hour that a clock goes back over has two instants of one name.
         assert parsed.time in (instant, instant - timedelta(hours=1))
 
