@@ -70,7 +70,7 @@ def session(access: Access) -> Any:
     except ImportError as error:
         raise MissingExtra(
             "boto3 is not installed, which profiles and SSO need",
-            hint="Install it: pip install 'litekeep[aws]'.",
+            hint="Install it with the pip of Litekeep's environment: pip install boto3.",
         ) from error
     keys: dict[str, str | None] = {"aws_access_key_id": access.access_key_id}
     if access.secret_access_key is not None:

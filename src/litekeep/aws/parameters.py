@@ -26,7 +26,7 @@ def read_parameter(name: str) -> Secret:
     except ImportError as error:
         raise MissingExtra(
             f"the parameter {name} cannot be read without boto3",
-            hint="Install it with: pip install 'litekeep[aws]'",
+            hint="Install it with the pip of Litekeep's environment: pip install boto3.",
         ) from error
     try:
         answer = boto3.client("ssm").get_parameter(Name=name, WithDecryption=True)

@@ -4,7 +4,7 @@ Secret settings, fetched when a store is opened and not before.
     "text"                  as it stands in the file
     { env = "NAME" }        an environment variable
     { file = "PATH" }       the contents of a file, without the last line end
-    { ssm = "/NAME" }       a parameter of AWS Systems Manager (needs litekeep[aws])
+    { ssm = "/NAME" }       a parameter of AWS Systems Manager (needs boto3)
 
 No error here shows a value.
 """

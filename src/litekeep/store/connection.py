@@ -216,7 +216,7 @@ def _s3_identity(
     if has_shared_files(environ) and has_boto3():
         return config, Provider(access)
     if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-        extra = "" if has_boto3() else " For ~/.aws install 'litekeep[aws]'."
+        extra = "" if has_boto3() else " For ~/.aws install boto3."
         raise AccessDenied(
             "no AWS credentials were found",
             hint=f"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile.{extra}",

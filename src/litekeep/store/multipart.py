@@ -37,7 +37,7 @@ def clean_uploads(
     """
     place = f"s3://{bucket}/{prefix}".rstrip("/")
     if not has_boto3():
-        line = f"uploads left open in {place} were not looked for: it needs 'litekeep[aws]'"
+        line = f"uploads left open in {place} were not looked for: it needs boto3"
         return [line] if unfinished else []
     lines = []
     for upload in uploads.open_uploads(access, bucket, prefix):

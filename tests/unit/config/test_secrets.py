@@ -65,4 +65,4 @@ def test_without_boto3_the_extra_is_named(monkeypatch):
 
     with pytest.raises(MissingExtra) as caught:
         fetch_secret(SecretSource("ssm", "/none"), {})
-    assert "litekeep[aws]" in (caught.value.hint or "")
+    assert "pip install boto3" in (caught.value.hint or "")

@@ -139,4 +139,4 @@ def test_cleaning_says_what_it_may_not_or_cannot_do(
     monkeypatch.setattr("litekeep.store.multipart.has_boto3", lambda: False)
     store = opened(seaweedfs, bucket)
     assert list(store.clean()) == []
-    assert "litekeep[aws]" in next(iter(store.clean(["dead"])))
+    assert "boto3" in next(iter(store.clean(["dead"])))
