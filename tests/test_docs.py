@@ -124,6 +124,13 @@ def test_every_key_of_the_configuration_is_listed(heading: str, section: type[An
     assert listed == keys
 
 
+def test_the_kinds_of_stores_that_a_key_is_for_are_listed():
+    (table,) = (t for t in tables_of(DOCS / "configuration.md") if "for" in t[0])
+    listed = {codes_in(row[0])[0]: row[2] for row in table[1:]}
+
+    assert listed == {name: ", ".join(key.stores) or "all" for name, key in keys_of(StoreSettings)}
+
+
 def test_values_that_a_key_is_limited_to_are_listed():
     listed = {
         codes_in(row[0])[0]: row[1]

@@ -22,7 +22,7 @@ from urllib.parse import unquote, urlsplit
 
 from litekeep.codec.formats import CODECS, codec_named
 from litekeep.config.environment import environment_database, environment_stores
-from litekeep.config.file import find_file, is_name, read_file, zone_named
+from litekeep.config.file import find_file, read_file
 from litekeep.config.places import (
     Place,
     folder_beside,
@@ -33,11 +33,13 @@ from litekeep.config.places import (
     state_folder,
 )
 from litekeep.config.settings import (
+    FORMAT_DEFAULT,
     DatabaseSettings,
     Settings,
     SnapshotSettings,
     keys_of,
 )
+from litekeep.config.values import is_name, zone_named
 from litekeep.engine.backup import BackupJob
 from litekeep.engine.undo import UNDO_MARK
 from litekeep.errors import ConfigError, NotFound, UserError
@@ -46,7 +48,6 @@ from litekeep.repository.catalog import database_names
 from litekeep.repository.layout import Repository, parse_object
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
 
-FORMAT_DEFAULT = "gzip"
 DOCKER = "docker:"
 
 #: How the names of compressed files end.

@@ -13,9 +13,10 @@ import click
 
 from litekeep.cli import output
 from litekeep.cli.options import Options, common_options, dry_run_option
-from litekeep.config.file import is_name, read_text, zone_named
+from litekeep.config.file import read_text
 from litekeep.config.places import is_url
 from litekeep.config.template import template
+from litekeep.config.values import is_name, zone_named
 from litekeep.errors import AccessDenied, NotFound, TargetExists, UserError
 from litekeep.host.databases import Found, find_databases
 from litekeep.units import show_size

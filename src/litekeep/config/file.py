@@ -13,7 +13,6 @@ from wherever.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import difflib
 import os
@@ -23,26 +22,26 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from litekeep.config.places import is_url, places_of_listed
+from litekeep.config.places import Place, kind_of, places_of_listed
 from litekeep.config.settings import (
+    DISTANT,
+    FORMAT_DEFAULT,
+    LEVELS,
     DatabaseSettings,
     Key,
-    SecretSource,
     Settings,
     SnapshotSettings,
     StoreSettings,
     keys_of,
 )
-from litekeep.errors import ConfigError, UserError
-from litekeep.units import parse_duration, parse_size
+from litekeep.config.values import allowed_of, is_name, near_of, shown, value_of
+from litekeep.errors import ConfigError
 
 SIZE_MAX = 1 << 20
-NAME_SIZE_MAX = 100
 
 _TABLES = {"snapshot": SnapshotSettings, "store": StoreSettings, "database": DatabaseSettings}
-_SECRET_KINDS = ("env", "file", "ssm")
+_TABLE = Key("text", "A table, not a value.")
 
 Section = TypeVar("Section")
 
@@ -97,11 +96,17 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Settings:
             data = file.read(SIZE_MAX + 1)
         text = data.decode()
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigError(
+            f"cannot read {path}: {error.strerror}",
+            hint=f"Give user id {os.geteuid()} the right to read it.",
+        ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text", hint="Save it as UTF-8.") from error
     if len(data) > SIZE_MAX:
-        raise ConfigError(f"{path} is larger than {SIZE_MAX} bytes")
+        raise ConfigError(
+            f"{path} is larger than {SIZE_MAX} bytes",
+            hint="Check that it is a configuration: no real one is that long.",
+        )
     return read_text(text, path, environ)
 
 
@@ -149,7 +154,7 @@ class _Reader:
         self._refuse_unknown(tables, [*known, *_TABLES], top)
         values = self._values(Settings, tables, top)
         snapshot = self._one(tables.get("snapshot", {}), "snapshot", SnapshotSettings)
-        stores = self._many(tables.get("store", []), "store", StoreSettings)
+        stores = self._stores(tables.get("store", []))
         databases = self._many(tables.get("database", []), "database", DatabaseSettings)
         self._refuse_twins("store", [item.name for item in stores])
         databases = tuple(self._with_name(item, n) for n, item in enumerate(databases, 1))
@@ -160,23 +165,46 @@ class _Reader:
             **values, snapshot=snapshot, stores=stores, databases=databases, file=self._path
         )
         self._refuse_shared_places(settings)
+        self._refuse_levels(settings)
         return settings
 
     def _one(self, table: Any, name: str, section: type[Section]) -> Section:
         place = _Place(name)
         if not isinstance(table, dict):
-            raise self._error(_Place(), name, table, f"a table, [{name}]")
+            raise self._no_table(name, table, f"a table, [{name}]")
         self._refuse_unknown(table, [key for key, _ in keys_of(section)], place)
         return section(**self._values(section, table, place))
 
     def _many(self, tables: Any, name: str, section: type[Section]) -> tuple[Section, ...]:
         if not isinstance(tables, list) or not all(isinstance(item, dict) for item in tables):
-            raise self._error(_Place(), name, tables, f"a list of tables, each a [[{name}]]")
+            raise self._no_table(name, tables, f"a list of tables, each a [[{name}]]")
         made = []
         for number, table in enumerate(tables, 1):
             place = _Place(name, number)
             self._refuse_unknown(table, [key for key, _ in keys_of(section)], place)
             made.append(section(**self._values(section, table, place)))
+        return tuple(made)
+
+    def _stores(self, tables: Any) -> tuple[StoreSettings, ...]:
+        """Read the stores; a key that a store of its kind cannot honour is not passed over."""
+        made = []
+        for number, store in enumerate(self._many(tables, "store", StoreSettings), 1):
+            place, kind = _Place("store", number), kind_of(store.url)
+            for name, key in keys_of(StoreSettings):
+                is_known = kind in ("local", *DISTANT)
+                if (
+                    name in tables[number - 1]
+                    and is_known
+                    and key.stores
+                    and kind not in key.stores
+                ):
+                    what = "a local folder" if kind == "local" else f"{kind}://"
+                    kinds = " or ".join(f"{item}://" for item in key.stores)
+                    raise ConfigError(
+                        f"{self._where(place, name)}: {place.key(name)} means nothing for {what}",
+                        hint=f"Remove it: it is for {kinds}.",
+                    )
+            made.append(dataclasses.replace(store, where=self._where(place, "url")))
         return tuple(made)
 
     def _refuse_unknown(self, table: dict[str, Any], known: Iterable[str], place: _Place) -> None:
@@ -211,16 +239,42 @@ class _Reader:
         return dataclasses.replace(database, name=name)
 
     def _refuse_shared_places(self, settings: Settings) -> None:
-        taken: dict[str, str] = {}
+        taken: dict[str, tuple[str | None, str]] = {}
         for number, database in enumerate(settings.databases, 1):
             for place in places_of_listed(settings, database):
-                if place.url in taken:
+                name, store = taken.setdefault(place.url, (database.name, place.store.name))
+                if store != place.store.name and name == database.name:
+                    raise self._one_place(settings, place, store)
+                if name != database.name:
                     raise ConfigError(
                         f"{self._where(_Place('database', number), 'prefix')}: "
-                        f"{database.name!r} and {taken[place.url]!r} would share {place.url}",
+                        f"{database.name!r} and {name!r} would share {place.url}",
                         hint="Give each database a prefix of its own.",
                     )
-                taken[place.url] = database.name
+
+    def _one_place(self, settings: Settings, place: Place, other: str) -> ConfigError:
+        number = settings.stores.index(place.store) + 1
+        return ConfigError(
+            f"{self._where(_Place('store', number), 'url')}: the stores {other!r} and "
+            f"{place.store.name!r} are one place, {place.url}",
+            hint="Give each store a place of its own, or remove one of the two.",
+        )
+
+    def _refuse_levels(self, settings: Settings) -> None:
+        """Refuse a level that the format in force with it does not have."""
+        default = settings.snapshot
+        for number, item in enumerate(settings.databases or (default,), 1):
+            is_own = item.level is not None and item is not default
+            level = item.level if item.level is not None else default.level
+            format_name = item.format or default.format or FORMAT_DEFAULT
+            low, high = LEVELS[format_name]
+            if level is not None and not low <= level <= high:
+                place = _Place("database", number) if is_own else _Place("snapshot")
+                raise ConfigError(
+                    f"{self._where(place, 'level')}: {place.key('level')} is {level}, "
+                    f"and {format_name} has no such level",
+                    hint=f"Allowed: from {low} to {high}, or leave it out.",
+                )
 
     def _refuse_unknown_stores(
         self, database: DatabaseSettings, stores: tuple[StoreSettings, ...], place: _Place
@@ -248,77 +302,29 @@ class _Reader:
         return values
 
     def _value(self, key: Key, found: Any, place: _Place, name: str) -> Any:
-        match key.kind, found:
-            case "flag", bool():
-                return found
-            case "number", int() if not isinstance(found, bool) and _within(key, found):
-                return found
-            case "text", str() if found and (not key.allowed or found in key.allowed):
-                return found
-            case "name", str() if is_name(found):
-                return found
-            case "names", list() if all(isinstance(item, str) and item for item in found):
-                return tuple(found)
-            case "prefix", str() if not found or all(map(is_name, found.split("/"))):
-                return found
-            case "path", str() if found:
-                return self._full_path(found)
-            case "place", str() if found:
-                return found if is_url(found) else str(self._full_path(found))
-            case "timezone", str() if zone_named(found):
-                return found
-            case "secret", _ if source := self._secret(found):
-                return source
-            case "size" | "duration", str():
-                with contextlib.suppress(UserError):
-                    return parse_size(found) if key.kind == "size" else parse_duration(found)
-        raise self._error(place, name, found, allowed_of(key))
+        try:
+            return value_of(key, found, self._full_path)
+        except ValueError:
+            near, allowed = near_of(key, found), allowed_of(key)
+            raise ConfigError(
+                f"{self._where(place, name)}: {place.key(name)} is {shown(key, found)}",
+                hint=f"{near}Allowed: {allowed}.",
+            ) from None
 
     def _full_path(self, text: str) -> Path:
         if self._home and (text == "~" or text.startswith("~/")):
             text = self._home + text[1:]
         return self._path.absolute().parent / text
 
-    def _secret(self, found: Any) -> SecretSource | None:
-        if isinstance(found, str) and found:
-            return SecretSource("text", found)
-        if not isinstance(found, dict) or len(found) != 1:
-            return None
-        ((kind, value),) = found.items()
-        if kind not in _SECRET_KINDS or not isinstance(value, str) or not value:
-            return None
-        return SecretSource(kind, str(self._full_path(value)) if kind == "file" else value)
-
-    def _error(self, place: _Place, name: str, found: Any, allowed: str) -> ConfigError:
-        # A value where a secret belongs is never shown, not even a wrong one.
-        section = _TABLES.get(place.table, Settings)
-        is_secret = any(key == name and k.kind == "secret" for key, k in keys_of(section))
-        shown = f"a {type(found).__name__}" if is_secret else _toml(found)
+    def _no_table(self, name: str, found: Any, allowed: str) -> ConfigError:
         return ConfigError(
-            f"{self._where(place, name)}: {place.key(name)} is {shown}",
+            f"{self._where(_Place(), name)}: {name} is {shown(_TABLE, found)}",
             hint=f"Allowed: {allowed}.",
         )
 
     def _where(self, place: _Place, name: str) -> str:
         line = find_line(self._lines, place.table, place.number, name)
         return f"{self._path}, line {line}" if line else str(self._path)
-
-
-def _within(key: Key, number: int) -> bool:
-    return (key.low is None or key.low <= number) and (key.high is None or number <= key.high)
-
-
-def _toml(value: Any) -> str:
-    match value:
-        case bool():
-            return str(value).lower()
-        case str():
-            return f'"{value}"'
-        case dict():
-            return "a table"
-        case list():
-            return "a list"
-    return str(value)
 
 
 def find_line(lines: list[str], table: str, number: int | None, name: str) -> int | None:
@@ -349,47 +355,3 @@ def find_line(lines: list[str], table: str, number: int | None, name: str) -> in
         elif is_inside and name and re.match(rf'"?{re.escape(name)}"?\s*[=.]', stripped):
             return line_number
     return found
-
-
-def allowed_of(key: Key) -> str:
-    """Return what a key may hold, for a person."""
-    if key.allowed:
-        return " or ".join(f'"{value}"' for value in key.allowed)
-    return {
-        "flag": "true or false",
-        "number": f"a whole number from {key.low} to {key.high}",
-        "text": "text that is not empty",
-        "name": f"up to {NAME_SIZE_MAX} characters, with no / and no leading dot",
-        "names": "a list of names",
-        "prefix": 'names with / between them, or "" for none',
-        "path": "a path",
-        "place": "a folder or a URL",
-        "timezone": 'the name of a time zone, such as "Europe/Berlin"',
-        "secret": 'text, { env = "NAME" }, { file = "PATH" } or { ssm = "/PARAMETER" }',
-        "size": 'a size, such as "16 GiB"',
-        "duration": 'a duration, such as "90s" or "5 min"',
-    }[key.kind]
-
-
-def is_name(text: str) -> bool:
-    r"""
-    Say whether *text* may name a database or a store.
-
-    >>> is_name("manual_generator"), is_name("a/b"), is_name(".hidden"), is_name("a\n")
-    (True, False, False, False)
-    """
-    return (
-        0 < len(text.encode("utf-8", "surrogatepass")) <= NAME_SIZE_MAX
-        and not text.startswith(".")
-        and text == text.strip()
-        and text.isprintable()
-        and not set(text) & set("/\\")
-    )
-
-
-def zone_named(name: str) -> ZoneInfo | None:
-    """Return the time zone of this name, or None."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None

@@ -47,6 +47,17 @@ def is_url(text: str) -> bool:
     return _URL.match(text) is not None
 
 
+def kind_of(url: str) -> str:
+    """
+    Return the kind of store at *url*: its scheme, or ``"local"``.
+
+    >>> kind_of("s3://bucket/app"), kind_of("/var/backups"), kind_of("file:///var/backups")
+    ('s3', 'local', 'local')
+    """
+    scheme = url.partition(":")[0].lower() if is_url(url) else "file"
+    return "local" if scheme == "file" else scheme
+
+
 def join_url(url: str, prefix: str) -> str:
     """
     Return the URL of the folder *prefix* in a store.

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 Kind = Literal[
     "text",
+    "endpoint",
     "name",
     "number",
     "flag",
@@ -33,10 +34,17 @@ Kind = Literal[
     "timezone",
 ]
 
+FORMAT_DEFAULT = "gzip"
 FORMATS = ("gzip", "zstd", "none")
 LAYOUTS = ("dated", "flat")
 ENCRYPTIONS = ("AES256", "aws:kms")
 CHECKSUMS = ("sha256", "crc64nvme")
+#: Kinds of stores that are reached over a network.
+DISTANT = ("s3", "gs", "az")
+#: Lowest and highest level of each format.
+LEVELS = {"gzip": (0, 3), "zstd": (1, 19), "none": (0, 0)}
+
+_DAY = 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,9 @@ class Key:
     """
     What one key of the configuration may hold.
 
-    `allowed` lists the only values of a text; `low` and `high` bound a number,
-    both included.
+    `allowed` lists the only values of a text; `low` and `high` bound a number or the
+    seconds of a duration, both included; `stores` are the kinds of stores that it means
+    something for, where it is not for all.
     """
 
     kind: Kind
@@ -53,6 +62,7 @@ class Key:
     allowed: tuple[str, ...] = ()
     low: int | None = None
     high: int | None = None
+    stores: tuple[str, ...] = ()
     is_required: bool = False
 
 
@@ -72,8 +82,9 @@ def _key(
     allowed: tuple[str, ...] = (),
     low: int | None = None,
     high: int | None = None,
+    stores: tuple[str, ...] = (),
 ) -> Any:
-    return field(default=default, metadata={"key": Key(kind, meaning, allowed, low, high)})
+    return field(default=default, metadata={"key": Key(kind, meaning, allowed, low, high, stores)})
 
 
 def _required(kind: Kind, meaning: str) -> Any:
@@ -97,7 +108,9 @@ class SnapshotSettings:
         "flag", "Run SQLite's quick_check on the copied bytes; true if not set."
     )
     busy_timeout: float | None = _key(
-        "duration", "How long to wait for a lock of the application; 10 s if not set."
+        "duration",
+        "How long to wait for a lock of the application; 10 s if not set.",
+        high=_DAY,
     )
 
 
@@ -114,37 +127,74 @@ class StoreSettings:
         allowed=LAYOUTS,
     )
     endpoint: str | None = _key(
-        "text", "URL of the server, if it is not AWS, Google or Azure itself."
+        "endpoint", "URL of the server, if it is not AWS, Google or Azure itself.", stores=DISTANT
     )
-    region: str | None = _key("text", "Region of the bucket.")
+    region: str | None = _key("text", "Region of the bucket.", stores=("s3",))
     path_style: bool | None = _key(
-        "flag", "Bucket in the path of a request, not in the host's name; true with an endpoint."
+        "flag",
+        "Bucket in the path of a request, not in the host's name; true with an endpoint.",
+        stores=("s3",),
     )
     profile: str | None = _key(
-        "text", "Profile of ~/.aws/config to take credentials from (needs litekeep[aws])."
+        "text", "Profile of ~/.aws/config to take credentials from (needs boto3).", stores=("s3",)
     )
-    access_key_id: SecretSource | None = _key("secret", "Access key, with its secret.")
-    secret_access_key: SecretSource | None = _key("secret", "Secret of the access key.")
-    session_token: SecretSource | None = _key("secret", "Token of temporary credentials.")
+    access_key_id: SecretSource | None = _key(
+        "secret", "Access key, with its secret.", stores=("s3",)
+    )
+    secret_access_key: SecretSource | None = _key(
+        "secret", "Secret of the access key.", stores=("s3",)
+    )
+    session_token: SecretSource | None = _key(
+        "secret", "Token of temporary credentials.", stores=("s3",)
+    )
     encryption: str | None = _key(
-        "text", "Encryption by the server: SSE-S3 or SSE-KMS.", allowed=ENCRYPTIONS
+        "text",
+        "Encryption by the server, SSE-S3 or SSE-KMS; the bucket's own if not set.",
+        allowed=ENCRYPTIONS,
+        stores=("s3",),
     )
     kms_key_id: str | None = _key(
-        "text", 'Key for encryption = "aws:kms"; the bucket\'s if not set.'
+        "text", 'Key for encryption = "aws:kms"; the bucket\'s if not set.', stores=("s3",)
     )
-    storage_class: str | None = _key("text", "Storage class of what is stored, e.g. STANDARD_IA.")
-    checksum: str | None = _key("text", "Checksum sent to S3 with each request.", allowed=CHECKSUMS)
-    account: str | None = _key("text", "Azure: the storage account.")
-    account_key: SecretSource | None = _key("secret", "Azure: key of the account.")
-    sas_token: SecretSource | None = _key("secret", "Azure: token of a shared access signature.")
-    credentials_file: Path | None = _key("path", "Google: JSON file of a service account.")
-    anonymous: bool = _key("flag", "Send no credentials at all.", default=False)
-    ca_file: Path | None = _key("path", "Certificates to trust beside the system's.")
+    storage_class: str | None = _key(
+        "text", "Storage class of what is stored, e.g. STANDARD_IA.", stores=("s3",)
+    )
+    checksum: str | None = _key(
+        "text",
+        "Checksum sent to S3 with each request; none if not set.",
+        allowed=CHECKSUMS,
+        stores=("s3",),
+    )
+    account: str | None = _key("text", "Azure: the storage account.", stores=("az",))
+    account_key: SecretSource | None = _key("secret", "Azure: key of the account.", stores=("az",))
+    sas_token: SecretSource | None = _key(
+        "secret", "Azure: token of a shared access signature.", stores=("az",)
+    )
+    credentials_file: Path | None = _key(
+        "path", "Google: JSON file of a service account.", stores=("gs",)
+    )
+    anonymous: bool = _key("flag", "Send no credentials at all.", default=False, stores=DISTANT)
+    ca_file: Path | None = _key(
+        "path", "Certificates to trust beside the system's.", stores=DISTANT
+    )
     timeout: float | None = _key(
-        "duration", "Longest silence of a server before a request is given up; 20 s."
+        "duration",
+        "Longest silence of a server before a request is given up; 20 s.",
+        low=1,
+        high=_DAY,
+        stores=DISTANT,
     )
-    request_timeout: float | None = _key("duration", "Longest duration of one request; 5 min.")
-    retry: float | None = _key("duration", "How long to try again in all; 2 min; 0s: never.")
+    request_timeout: float | None = _key(
+        "duration", "Longest duration of one request; 5 min.", low=1, high=_DAY, stores=DISTANT
+    )
+    retry: float | None = _key(
+        "duration",
+        "How long to try again in all; 2 min; 0s: never.",
+        high=7 * _DAY,
+        stores=DISTANT,
+    )
+    #: Where in which file it stands, for errors; empty where no file says it.
+    where: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +228,9 @@ class Settings:
         "path", "Folder for local state: locks, and what a killed run had begun."
     )
     spool_size_max: int | None = _key(
-        "size", "Bound of the compressed file that waits for stores where none is local."
+        "size",
+        "Bound of the compressed file that waits for stores where none is local; "
+        "no bound but the disk's if not set.",
     )
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
     stores: tuple[StoreSettings, ...] = ()

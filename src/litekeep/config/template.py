@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from litekeep.config.places import is_url
+from litekeep.config.places import kind_of
 from litekeep.config.settings import (
     DatabaseSettings,
     Key,
@@ -31,23 +31,6 @@ _EXAMPLES = {
     "ca_file": "/etc/ssl/private-ca.pem",
     "credentials_file": "/etc/litekeep/google.json",
     "state_dir": "/var/lib/litekeep",
-}
-_OF_EVERY_STORE = ("layout",)
-_OF_ONE_KIND = {
-    "region": "s3",
-    "path_style": "s3",
-    "profile": "s3",
-    "access_key_id": "s3",
-    "secret_access_key": "s3",
-    "session_token": "s3",
-    "encryption": "s3",
-    "kms_key_id": "s3",
-    "storage_class": "s3",
-    "checksum": "s3",
-    "account": "az",
-    "account_key": "az",
-    "sas_token": "az",
-    "credentials_file": "gs",
 }
 _HEAD = """\
 # Litekeep's configuration.  Relative paths start from the folder of this file.
@@ -84,38 +67,38 @@ def template(
         )
     for name, path in databases:
         values = {"path": str(path), "name": name}
-        parts.append(_section("[[database]]", DatabaseSettings, values))
+        parts.append(
+            _section("[[database]]", DatabaseSettings, values, [name for name, _ in stores])
+        )
     return "\n".join(parts)
 
 
-def _section(head: str, section: type[Any], values: dict[str, str]) -> str:
+def _section(
+    head: str, section: type[Any], values: dict[str, str], stores: Sequence[str] = ()
+) -> str:
     lines = [head] if head else []
     # What is set comes first, in the order of the keys.
     names = [name for name, _ in keys_of(section)]
     lines += [f"{name} = {toml_text(values[name])}" for name in names if name in values]
     for name, key in keys_of(section):
-        if name in values or not _is_of_use(section, name, values.get("url", "")):
+        if name in values or not _is_of_use(section, name, key, values.get("url", ""), stores):
             continue
-        lines.append(f"#{name} = {example(name, key)}".ljust(34) + f"  # {key.meaning}")
+        lines.append(f"#{name} = {example(name, key, stores)}".ljust(34) + f"  # {key.meaning}")
     if section is DatabaseSettings:
         lines.append("# ... and the keys of [snapshot], for this database alone")
     return "\n".join(lines) + "\n"
 
 
-def _is_of_use(section: type[Any], name: str, url: str) -> bool:
+def _is_of_use(section: type[Any], name: str, key: Key, url: str, stores: Sequence[str]) -> bool:
     if section is DatabaseSettings:
-        return name not in {name for name, _ in keys_of(SnapshotSettings)}
-    if section is StoreSettings:
-        kind = url.partition(":")[0].lower() if is_url(url) else "local"
-        return name in _OF_EVERY_STORE or (
-            kind in ("s3", "gs", "az") and _OF_ONE_KIND.get(name, kind) == kind
-        )
-    return True
+        of_snapshots = {name for name, _ in keys_of(SnapshotSettings)}
+        return name not in of_snapshots and (bool(stores) or name != "stores")
+    return not key.stores or kind_of(url) in key.stores
 
 
-def example(name: str, key: Key) -> str:
+def example(name: str, key: Key, stores: Sequence[str] = ()) -> str:
     """
-    Return a value that the key may hold, as TOML.
+    Return a value that the key may hold, as TOML; *stores* are the names of those there are.
 
     >>> example("level", Key("number", "How hard.", low=0, high=22))
     '1'
@@ -127,7 +110,7 @@ def example(name: str, key: Key) -> str:
     return {
         "flag": "true",
         "number": str((key.low or 0) + 1),
-        "names": "[]",
+        "names": f"[{', '.join(map(toml_text, stores[:1]))}]",
         "prefix": '""',
         "secret": f'{{ env = "{name.upper()}" }}',
         "size": '"16 GiB"',

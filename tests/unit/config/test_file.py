@@ -9,8 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from litekeep.codec.formats import codec_named
 from litekeep.config.file import find_file, read_file, read_text
 from litekeep.config.settings import (
+    FORMATS,
+    LEVELS,
     DatabaseSettings,
     SecretSource,
     Settings,
@@ -286,3 +289,94 @@ def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value)
         _Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
     except ConfigError as error:
         assert "/etc/litekeep.toml" in error.message
+
+
+STORE = '[[store]]\nname = "a"\nurl = "{}"\n'
+
+
+@pytest.mark.parametrize(
+    ("url", "line", "message", "hint"),
+    [
+        ("backups", 'encryption = "AES256"', "store[1].encryption means nothing for a local", "s3"),
+        ("file:///b", 'account = "x"', "store[1].account means nothing for a local folder", "az"),
+        ("backups", 'timeout = "9s"', "store[1].timeout means nothing for a local folder", "gs"),
+        ("backups", "anonymous = false", "store[1].anonymous means nothing for a local", "s3"),
+        ("gs://b", 'storage_class = "X"', "store[1].storage_class means nothing for gs://", "s3"),
+        ("s3://b", 'account_key = "X"', "store[1].account_key means nothing for s3://", "az"),
+    ],
+)
+def test_a_setting_that_the_store_cannot_honour_is_refused(url, line, message, hint):
+    error = refused(STORE.format(url) + line)
+
+    assert error.message.startswith("/etc/app/litekeep.toml, line 4: ")
+    assert message in error.message
+    assert f"{hint}://" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["notaurl", "ftp://h", "http://", "http://h:x", "https://h?a=b"]
+)
+def test_an_endpoint_is_a_url(endpoint):
+    error = refused(STORE.format("s3://b") + f'endpoint = "{endpoint}"')
+
+    assert f'line 4: store[1].endpoint is "{endpoint}"' in error.message
+    assert "https://" in (error.hint or "")
+
+
+def test_a_password_in_an_endpoint_is_not_shown():
+    error = refused(STORE.format("s3://b") + 'endpoint = "http://me:hunter2@host"')
+
+    assert "hunter2" not in error.message + (error.hint or "")
+
+
+def test_a_duration_has_its_bounds():
+    for line in ('timeout = "0s"', 'request_timeout = "0 min"', 'timeout = "2 days"'):
+        error = refused(STORE.format("s3://b") + line)
+        assert f"line 4: store[1].{line.split()[0]} is " in error.message
+        assert "at least 1.0 s, at most 24 h 0 min" in (error.hint or "")
+    assert read(STORE.format("s3://b") + 'retry = "0s"').stores[0].retry == 0
+
+
+def test_an_empty_list_of_stores_is_refused():
+    """It would mean: only beside the database, and nobody would notice."""
+    error = refused(STORE.format("x") + '[[database]]\npath = "a"\nstores = []')
+
+    assert "line 6: database[1].stores is an empty list" in error.message
+
+
+def test_a_level_that_the_format_does_not_have_is_named_with_its_place():
+    alone = refused("[snapshot]\nlevel = 9")
+    database = refused('[snapshot]\nformat = "zstd"\n[[database]]\npath = "a"\nlevel = 0')
+
+    assert "litekeep.toml, line 2: snapshot.level is 9, and gzip has no" in alone.message
+    assert "litekeep.toml, line 5: database[1].level is 0, and zstd has no" in database.message
+    assert read('[snapshot]\nlevel = 9\n[[database]]\npath = "a"\nformat = "zstd"')
+
+
+def test_two_stores_that_are_one_place_are_named_as_such():
+    twice = '[[store]]\nname = "a"\nurl = "x"\n[[store]]\nname = "b"\nurl = "x"\n'
+
+    error = refused(f'{twice}[[database]]\npath = "app.db"')
+
+    assert "line 6: the stores 'a' and 'b' are one place, /etc/app/x" in error.message
+
+
+@pytest.mark.parametrize(
+    ("value", "message", "hint"),
+    [
+        ("12345678", "is a number", "Allowed: text"),
+        ('{ envv = "NAME" }', "is a table", "Did you mean env? Allowed: text"),
+        ("[]", "is an empty list", "Allowed: text"),
+    ],
+)
+def test_a_wrong_secret_is_called_by_words_of_toml(value, message, hint):
+    error = refused(f'[[store]]\nname = "s"\nurl = "s3://b"\nsecret_access_key = {value}')
+
+    assert error.message.endswith(message)
+    assert (error.hint or "").startswith(hint)
+
+
+def test_the_levels_of_settings_are_those_of_the_formats():
+    assert {
+        name: (codec_named(name).level_min, codec_named(name).level_max) for name in FORMATS
+    } == LEVELS

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litekeep.config.file import is_name, read_text
+from litekeep.config.file import read_text
 from litekeep.config.settings import StoreSettings, keys_of
 from litekeep.config.template import template
+from litekeep.config.values import is_name
 
 FILE = Path("/etc/litekeep.toml")
 STORES = [("s3", "s3://b/p"), ("gs", "gs://b"), ("az", "az://c/p"), ("local", "/backups")]
@@ -61,3 +62,10 @@ def test_any_name_comes_back(name):
     found = read_text(written, FILE, {})
     assert found.databases[0].name == name
     assert found.stores[0].name == name
+
+
+def test_the_example_of_stores_names_one_that_is_there():
+    text = template([("app", Path("/srv/app.db"))], STORES, "UTC")
+
+    assert '#stores = ["s3"]' in text
+    assert "stores =" not in template([("app", Path("/srv/app.db"))], [], "UTC")
