@@ -246,7 +246,8 @@ def child(path: Path, before: str) -> subprocess.CompletedProcess[bytes]:
     with take_view(path) as live:
         message = asdict(live.view) | {"salts": live.view.salts.hex()}
         script = (
-            f"import litekeep.sqlite.checking as checking\n{before}\nchecking._check_for_parent()"
+            "import litekeep.sqlite.child as child, litekeep.sqlite.checking as checking\n"
+            f"{before}\nchild.serve(checking._answer)"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -280,7 +281,7 @@ def make_endless(path: Path) -> None:
 
 def test_a_column_that_never_ends_is_ended_by_its_processor_time(path):
     make_endless(path)
-    ended = child(path, "checking.CHECK_SECONDS_MIN = 1")
+    ended = child(path, "child.SECONDS_MIN = 1")
     assert (ended.returncode, ended.stdout) == (-signal.SIGXCPU, b"")
 
 
@@ -288,8 +289,8 @@ def test_a_check_that_ended_is_inconclusive_and_says_how(path):
     make(path, "CREATE TABLE t(a)")
     with take_view(path) as live:
         check = CheckProcess(live.view)
-        os.kill(check._process.pid, signal.SIGSTOP)
-        os.kill(check._process.pid, signal.SIGKILL)
+        os.kill(check._child._process.pid, signal.SIGSTOP)
+        os.kill(check._child._process.pid, signal.SIGKILL)
         found = check.result()
     assert found == Check(INCONCLUSIVE, "the check ended without an answer (-9)", {})
 
@@ -356,7 +357,7 @@ from litekeep.sqlite.checking import CheckProcess
 from pathlib import Path
 with take_view(Path(sys.argv[1])) as live:
     check = CheckProcess(live.view)
-    print(check._process.pid, flush=True)
+    print(check._child._process.pid, flush=True)
     time.sleep(600)
 """
 
