@@ -63,6 +63,7 @@ ONLY_IN: dict[str, set[str]] = {
     "apsw": {
         "sqlite/live.py",
         "sqlite/check.py",
+        "sqlite/examine.py",
         "sqlite/settle.py",
         "sqlite/dump.py",
         "sqlite/translate.py",

@@ -125,7 +125,7 @@ def check_main(view: View) -> Check:
     assert view.frame_count == 0, "the main file alone is not this view"
     uri = f"file:{quote(os.fsencode(view.path))}?immutable=1"
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    return _check(_cautious(apsw.Connection(uri, flags=flags)))
+    return _check(cautious(apsw.Connection(uri, flags=flags)))
 
 
 def _check(opened: apsw.Connection) -> Check:
@@ -178,10 +178,11 @@ def connect_view(pages: Pages) -> apsw.Connection:
     vfs = _ViewVFS(pages)
     connection = apsw.Connection("view", vfs=_VFS_NAME, flags=apsw.SQLITE_OPEN_READONLY)
     vfs.unregister()  # the connection keeps it
-    return _cautious(connection)
+    return cautious(connection)
 
 
-def _cautious(connection: apsw.Connection) -> apsw.Connection:
+def cautious(connection: apsw.Connection) -> apsw.Connection:
+    """Let a connection to a file of anybody's trust nothing in it."""
     harden(connection)
     connection.pragma("temp_store", "memory")
     connection.pragma("cell_size_check", True)

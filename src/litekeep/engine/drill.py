@@ -1,0 +1,247 @@
+"""
+A restore made only to learn whether it would succeed, and the record of it.
+
+    1  choose       the newest restore point that is fit, a named one, or any of them;
+                    of its copies the one whose store has gone longest without a proof
+    2  restore      into a scratch folder, by the same way as a real one: every
+                    checksum, SQLite's check
+    3  examine      integrity, references, row counts, the user's assertions, in a
+                    child process that trusts nothing (`sqlite/examine.py`)
+    4  record       a proof beside the snapshot, in the store that it was read from
+    5  on a fail    `latest` goes back to the newest snapshot that is fit
+
+The result is `pass` where every check was made and said yes, `fail` where one said no,
+and `inconclusive` otherwise: a check that could not be made is never taken for a yes.
+A kill leaves a scratch folder of the system's temporary files and nothing else.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from litekeep.clock import Clock, monotonic, now
+from litekeep.codec.formats import CODECS
+from litekeep.engine import events
+from litekeep.engine.points import RestorePoint, choose, read_points, read_quickly
+from litekeep.engine.restore import RestoreResult, plan_restore, restore
+from litekeep.errors import (
+    BlobNotFound,
+    CorruptionError,
+    DrillFailed,
+    LitekeepError,
+    NotFound,
+    ProofError,
+    StoreError,
+)
+from litekeep.repository.catalog import Snapshot
+from litekeep.repository.layout import Repository, proof_of
+from litekeep.repository.manifest import ID_KEY
+from litekeep.repository.marks import CheckResult, Proof, Result, encode_mark
+from litekeep.sqlite.examine import Assertion, Finding, examine
+from litekeep.units import show_duration
+from litekeep.version import VERSION
+from litekeep.when import Latest, Named, When
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DrillJob:
+    """
+    What is to be drilled, and what must hold.
+
+    `when` None takes any fit point by chance; `fresh_within` is the age in seconds that
+    the newest point may have; `scratch` None is the system's temporary folder.
+    """
+
+    repositories: tuple[Repository, ...]
+    when: When | None = field(default_factory=Latest)
+    assertions: tuple[Assertion, ...] = ()
+    has_foreign_keys: bool = True
+    fresh_within: float | None = None
+    scratch: Path | None = None
+    clock: Clock = field(default=now, repr=False)
+    choice: Callable[[Sequence[RestorePoint]], RestorePoint] = field(
+        default=random.choice, repr=False
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DrillResult:
+    """What a drill found; `is_recorded` says whether the proof stands in the store."""
+
+    point: RestorePoint
+    store: str
+    result: Result
+    checks: tuple[Finding, ...]
+    seconds: float
+    is_recorded: bool
+
+    @property
+    def failure(self) -> LitekeepError | None:
+        """Why this drill is no success."""
+        if self.result == "pass":
+            return None
+        wrong = [one for one in self.checks if one.ok is False or one.ok is None]
+        first = min(wrong, key=lambda one: one.ok is None)
+        said = f"{first.name}: {first.detail}" if first.detail else first.name
+        if self.result == "fail":
+            return DrillFailed(
+                f"the drill of {self.point.name} failed: {said}",
+                hint="Do not rely on it: litekeep list shows the other restore points.",
+            )
+        return ProofError(
+            f"the drill of {self.point.name} proves nothing: {said}",
+            hint="It is neither known to be good nor to be bad; see what kept the check from "
+            "being made.",
+        )
+
+
+def drill(job: DrillJob, report: events.Report = events.ignore) -> DrillResult:
+    """
+    Restore a point into scratch, check everything, and record the result.
+
+    Raises:
+        NotFound: There is no such restore point.
+
+        StoreError: No store answers, or the scratch folder has no room.
+    """
+    started = monotonic()
+    point, snapshot = _choose(job)
+    report(events.Note(f"drilling {snapshot.repository.store.url}/{snapshot.object}"))
+    with tempfile.TemporaryDirectory(prefix="litekeep-drill-", dir=job.scratch) as folder:
+        restored, findings = _restore(snapshot, Path(folder, "restored.db"), report)
+        if restored is not None:
+            findings += _examine(job, snapshot, restored)
+    if job.fresh_within is not None and isinstance(job.when, Latest):
+        findings.append(_freshness(point, job.clock(), job.fresh_within))
+    result = _verdict(findings)
+    seconds = monotonic() - started
+    sha256 = restored.sha256 if restored is not None else "0" * 64
+    proof = Proof(
+        tool=f"litekeep {VERSION}",
+        id=snapshot.id,
+        sha256=sha256,
+        time=job.clock(),
+        result=result,
+        seconds=seconds,
+        checks=tuple(CheckResult(name=f.name, ok=f.ok, detail=f.detail) for f in findings),
+    )
+    is_recorded = _record(snapshot, proof, report)
+    if result == "fail":
+        _take_back_latest(snapshot, report)
+    return DrillResult(
+        point, snapshot.repository.store.url, result, tuple(findings), seconds, is_recorded
+    )
+
+
+def _choose(job: DrillJob) -> tuple[RestorePoint, Snapshot]:
+    points = read_points(job.repositories)
+    if job.when is not None:
+        point = choose(points, job.when).point
+    else:
+        fit = [one for one in points.points if one.state in ("ok", "foreign")]
+        if not fit:
+            raise NotFound(
+                "there is no restore point to drill", hint="Make one with litekeep backup."
+            )
+        point = job.choice(fit)
+    last: dict[str, datetime] = {}
+    for other in points.points:
+        for copy in other.copies:
+            if copy.proof is not None:
+                url = copy.repository.store.url
+                last[url] = max(last.get(url, _NEVER), copy.proof.time)
+    # The distant ones first: what lies on this disk burns with it.
+    farthest_first = reversed(point.copies)
+    snapshot = min(farthest_first, key=lambda copy: last.get(copy.repository.store.url, _NEVER))
+    return point, snapshot
+
+
+def _restore(
+    snapshot: Snapshot, target: Path, report: events.Report
+) -> tuple[RestoreResult | None, list[Finding]]:
+    plan = plan_restore([snapshot.repository], target, when=Named(snapshot.name))
+
+    def hear(event: events.Event) -> None:
+        if isinstance(event, events.Progress):  # the rest is told by the findings
+            report(event)
+
+    try:
+        restored = restore(plan, hear)
+    except CorruptionError as error:
+        return None, [Finding("checksums", False, error.message)]
+    except StoreError as error:
+        return None, [Finding("checksums", None, error.message)]
+    if snapshot.manifest is None:
+        return restored, [Finding("checksums", None, "there is no manifest to compare with")]
+    return restored, [Finding("checksums", True)]
+
+
+def _examine(job: DrillJob, snapshot: Snapshot, restored: RestoreResult) -> list[Finding]:
+    if restored.size == 0:
+        return [Finding("integrity_check", True, "the database is empty")] + [
+            Finding(f"assert {one.sql}", None, "the database is empty") for one in job.assertions
+        ]
+    findings = examine(
+        str(restored.plan.target),
+        row_counts=snapshot.manifest.row_counts if snapshot.manifest else {},
+        assertions=job.assertions,
+        size=restored.size,
+    )
+    return [one for one in findings if job.has_foreign_keys or one.name != "foreign_key_check"]
+
+
+def _freshness(point: RestorePoint, time: datetime, fresh_within: float) -> Finding:
+    age = (time - point.time) / timedelta(seconds=1)
+    is_fresh = age <= fresh_within
+    allowed = "" if is_fresh else f"; at most {show_duration(fresh_within)} is allowed"
+    return Finding("freshness", is_fresh, f"{show_duration(max(0.0, age))} old{allowed}")
+
+
+def _verdict(findings: Sequence[Finding]) -> Result:
+    if any(one.ok is False for one in findings):
+        return "fail"
+    return "pass" if findings and all(one.ok for one in findings) else "inconclusive"
+
+
+def _record(snapshot: Snapshot, proof: Proof, report: events.Report) -> bool:
+    store = snapshot.repository.store
+    try:
+        store.put(proof_of(snapshot.object, proof.time), encode_mark(proof), create=True)
+    except StoreError as error:
+        report(events.Warned(f"the proof was not recorded: {error.message}", error.hint))
+        return False
+    return True
+
+
+def _take_back_latest(snapshot: Snapshot, report: events.Report) -> None:
+    """Let `latest` be the newest fit snapshot, where it is a copy of the one that failed."""
+    repository = snapshot.repository
+    store = repository.store
+    try:
+        for codec in CODECS:
+            latest = repository.latest(codec)
+            if latest is None or not snapshot.object.endswith(f".db{codec.suffix}"):
+                continue
+            if store.head(latest).metadata.get(ID_KEY) != snapshot.id:
+                continue
+            fit = [
+                one
+                for one in read_quickly(repository).snapshots
+                if one.state == "ok" and one.object.endswith(f".db{codec.suffix}")
+            ]
+            if not fit:
+                report(events.Warned(f"{latest} in {store.url} is a copy of a bad snapshot"))
+                return
+            store.copy(fit[-1].object, latest)
+            report(events.Warned(f"{latest} in {store.url} is a copy of {fit[-1].name} again"))
+    except BlobNotFound:
+        return
+    except StoreError as error:
+        report(events.Warned(f"latest was not taken back: {error.message}", error.hint))
