@@ -24,7 +24,11 @@ from litekeep import errors
 from litekeep.cli.main import COMMANDS, EXIT_INTERRUPTED, EXIT_TERMINATED, group
 from litekeep.config import environment
 from litekeep.config.settings import (
+    AssertSettings,
     DatabaseSettings,
+    DrillSettings,
+    KeepSettings,
+    RetentionSettings,
     Settings,
     SnapshotSettings,
     StoreSettings,
@@ -108,6 +112,9 @@ def test_the_common_options_are_listed():
     [
         ("## Top level", Settings),
         ("## `[snapshot]`", SnapshotSettings),
+        ("## `[retention]`", RetentionSettings),
+        ("## `[drill]`", DrillSettings),
+        ("## `[[drill.assert]]`", AssertSettings),
         ("## `[[store]]`", StoreSettings),
         ("## `[[database]]`", DatabaseSettings),
     ],
@@ -129,6 +136,14 @@ def test_the_kinds_of_stores_that_a_key_is_for_are_listed():
     listed = {codes_in(row[0])[0]: row[2] for row in table[1:]}
 
     assert listed == {name: ", ".join(key.stores) or "all" for name, key in keys_of(StoreSettings)}
+
+
+def test_every_rule_of_retention_is_listed():
+    listed = {
+        code for cell in first_cells(DOCS / "configuration.md", "rule") for code in codes_in(cell)
+    }
+
+    assert listed == {name for name, _ in keys_of(KeepSettings)}
 
 
 def test_values_that_a_key_is_limited_to_are_listed():
@@ -294,4 +309,7 @@ def test_every_settings_class_is_looked_at():
         if dataclasses.is_dataclass(cls) and name.endswith("Settings")
     }
 
-    assert sections == {"Settings", "SnapshotSettings", "StoreSettings", "DatabaseSettings"}
+    assert sections == {
+        *("Settings", "SnapshotSettings", "StoreSettings", "DatabaseSettings"),
+        *("RetentionSettings", "KeepSettings", "DrillSettings", "AssertSettings"),
+    }

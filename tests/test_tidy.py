@@ -43,9 +43,10 @@ ROOMS: dict[str, set[str]] = {
     "config": set(),
     "opening": {"config", "repository", "store"},
     "sources": {"opening", "config", "engine", "repository", "codec", "sqlite"},
-    "library": {"config", "sources", "engine"},
+    "jobs": {"sources", "config", "engine", "sqlite"},
+    "library": {"config", "sources", "jobs", "engine"},
     # Thin over them all.
-    "cli": {"library", "sources", "config", "engine", "host"},
+    "cli": {"library", "sources", "jobs", "config", "engine", "host"},
     "__init__": {"library", "engine"},
     "__main__": {"cli"},
     **{room: FOUNDATION - {room} for room in FOUNDATION},

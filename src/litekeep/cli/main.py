@@ -38,6 +38,7 @@ COMMANDS = {
     "list": "List restore points, newest first.",
     "restore": "Bring a database back to a restore point.",
     "verify": "Compare stored bytes with their manifests and checksums.",
+    "drill": "Restore into scratch, check everything, record a proof.",
     "dump": "Write a database as SQL text.",
     "init": "Write a commented configuration.",
     "completion": "Print the completion script for a shell.",

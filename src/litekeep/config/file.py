@@ -28,8 +28,12 @@ from litekeep.config.settings import (
     DISTANT,
     FORMAT_DEFAULT,
     LEVELS,
+    AssertSettings,
     DatabaseSettings,
+    DrillSettings,
+    KeepSettings,
     Key,
+    RetentionSettings,
     Settings,
     SnapshotSettings,
     StoreSettings,
@@ -40,7 +44,7 @@ from litekeep.errors import ConfigError
 
 SIZE_MAX = 1 << 20
 
-_TABLES = {"snapshot": SnapshotSettings, "store": StoreSettings, "database": DatabaseSettings}
+_TABLES = ("snapshot", "retention", "drill", "store", "database")
 _TABLE = Key("text", "A table, not a value.")
 
 Section = TypeVar("Section")
@@ -128,16 +132,22 @@ def read_text(text: str, path: Path, environ: Mapping[str, str]) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where in the file a table stands: ``[[store]]`` number 2, for instance."""
+    """
+    Where in the file a table stands: ``[[store]]`` number 2, for instance.
+
+    `under` is the key that holds it, where it stands in a line: ``keep = { ... }``.
+    """
 
     table: str = ""
     number: int | None = None
+    under: str = ""
 
     def key(self, name: str) -> str:
         if not self.table:
             return name
         number = f"[{self.number}]" if self.number is not None else ""
-        return f"{self.table}{number}.{name}"
+        under = f".{self.under}" if self.under else ""
+        return f"{self.table}{number}{under}.{name}"
 
 
 class _Reader:
@@ -154,6 +164,7 @@ class _Reader:
         self._refuse_unknown(tables, [*known, *_TABLES], top)
         values = self._values(Settings, tables, top)
         snapshot = self._one(tables.get("snapshot", {}), "snapshot", SnapshotSettings)
+        retention = self._one(tables.get("retention", {}), "retention", RetentionSettings)
         stores = self._stores(tables.get("store", []))
         databases = self._many(tables.get("database", []), "database", DatabaseSettings)
         self._refuse_twins("store", [item.name for item in stores])
@@ -161,12 +172,37 @@ class _Reader:
         self._refuse_twins("database", [item.name for item in databases])
         for number, database in enumerate(databases, 1):
             self._refuse_unknown_stores(database, stores, _Place("database", number))
+        drill = self._drill(tables.get("drill", {}), [item.name for item in databases])
         settings = Settings(
-            **values, snapshot=snapshot, stores=stores, databases=databases, file=self._path
+            **values,
+            snapshot=snapshot,
+            retention=retention,
+            drill=drill,
+            stores=stores,
+            databases=databases,
+            file=self._path,
         )
         self._refuse_shared_places(settings)
         self._refuse_levels(settings)
         return settings
+
+    def _drill(self, table: Any, databases: list[str]) -> DrillSettings:
+        if not isinstance(table, dict):
+            raise self._no_table("drill", table, "a table, [drill]")
+        self._refuse_unknown(
+            table, [*(name for name, _ in keys_of(DrillSettings)), "assert"], _Place("drill")
+        )
+        asserts = self._many(table.get("assert", []), "drill.assert", AssertSettings)
+        for number, item in enumerate(asserts, 1):
+            if item.database is not None and item.database not in databases:
+                place = _Place("drill.assert", number)
+                raise ConfigError(
+                    f"{self._where(place, 'database')}: no [[database]] is called "
+                    f"{item.database!r}",
+                    hint=f"There are: {', '.join(databases) or 'none'}.",
+                )
+        rest = {name: value for name, value in table.items() if name != "assert"}
+        return dataclasses.replace(self._one(rest, "drill", DrillSettings), assertions=asserts)
 
     def _one(self, table: Any, name: str, section: type[Section]) -> Section:
         place = _Place(name)
@@ -292,7 +328,11 @@ class _Reader:
     def _values(self, section: type[Any], table: dict[str, Any], place: _Place) -> dict[str, Any]:
         values: dict[str, Any] = {}
         for name, key in keys_of(section):
-            if name in table:
+            if name in table and key.kind == "keep" and isinstance(table[name], dict):
+                under = dataclasses.replace(place, under=name)
+                self._refuse_unknown(table[name], [n for n, _ in keys_of(KeepSettings)], under)
+                values[name] = KeepSettings(**self._values(KeepSettings, table[name], under))
+            elif name in table:
                 values[name] = self._value(key, table[name], place, name)
             elif key.is_required:
                 raise ConfigError(
@@ -323,7 +363,7 @@ class _Reader:
         )
 
     def _where(self, place: _Place, name: str) -> str:
-        line = find_line(self._lines, place.table, place.number, name)
+        line = find_line(self._lines, place.table, place.number, place.under or name)
         return f"{self._path}, line {line}" if line else str(self._path)
 
 

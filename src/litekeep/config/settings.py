@@ -3,6 +3,9 @@ The settings there are: each a field, with what its key may hold and what it is 
 
     [top level]      Settings            timezone, state_dir
     [snapshot]       SnapshotSettings    how snapshots are made
+    [retention]      RetentionSettings   how long they stay
+    [drill]          DrillSettings       what a trial restore must show
+    [[drill.assert]] AssertSettings      the user's own questions
     [[store]]        StoreSettings       where they go
     [[database]]     DatabaseSettings    what is kept
 
@@ -32,6 +35,8 @@ Kind = Literal[
     "size",
     "duration",
     "timezone",
+    "scalar",
+    "keep",
 ]
 
 FORMAT_DEFAULT = "gzip"
@@ -45,6 +50,7 @@ DISTANT = ("s3", "gs", "az")
 LEVELS = {"gzip": (0, 3), "zstd": (1, 19), "none": (0, 0)}
 
 _DAY = 86400
+_COUNT_MAX = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,77 @@ class SnapshotSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepSettings:
+    """Which snapshots stay; the keys of a `keep = { ... }`."""
+
+    last: int | None = _key("number", "The newest so many.", low=1, high=_COUNT_MAX)
+    within: float | None = _key(
+        "duration", "All that are at most so much older than the newest.", high=100 * 366 * _DAY
+    )
+    hourly: int | None = _key(
+        "number", "The newest of each of so many hours.", low=1, high=_COUNT_MAX
+    )
+    daily: int | None = _key(
+        "number", "The newest of each of so many days.", low=1, high=_COUNT_MAX
+    )
+    weekly: int | None = _key(
+        "number", "The newest of each of so many weeks.", low=1, high=_COUNT_MAX
+    )
+    monthly: int | None = _key(
+        "number", "The newest of each of so many months.", low=1, high=_COUNT_MAX
+    )
+    yearly: int | None = _key(
+        "number", "The newest of each of so many years.", low=1, high=_COUNT_MAX
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionSettings:
+    """How long snapshots stay; `[retention]`."""
+
+    keep: KeepSettings | None = _key(
+        "keep", "Which snapshots prune leaves; all of them if not set."
+    )
+    minimum: int = _key(
+        "number", "Sound snapshots that stay in any case.", default=3, low=1, high=_COUNT_MAX
+    )
+    undelete_days: int = _key(
+        "number",
+        "Days in which what was pruned can be brought back; 0: none.",
+        default=7,
+        low=0,
+        high=3650,
+    )
+    after_backup: bool = _key("flag", "Prune after each backup that succeeded.", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssertSettings:
+    """A question that a drill asks of the restored database; `[[drill.assert]]`."""
+
+    sql: str = _required("text", "One SELECT; the first value of its first row counts.")
+    expect: bool | int | float | str | None = _key(
+        "scalar", "What that value must be; any that is true if not set."
+    )
+    database: str | None = _key("name", "Ask it of this database alone.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillSettings:
+    """What a trial restore must show; `[drill]`."""
+
+    foreign_keys: bool = _key(
+        "flag",
+        "References to nothing fail the drill; false where the application lives with them.",
+        default=True,
+    )
+    fresh_within: float | None = _key(
+        "duration", "Age that the newest restore point may have; any if not set."
+    )
+    assertions: tuple[AssertSettings, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoreSettings:
     """A place for backups; `[[store]]`."""
 
@@ -125,6 +202,9 @@ class StoreSettings:
         "dated: YYYY/MM/ folders and latest; flat: neither.",
         default="dated",
         allowed=LAYOUTS,
+    )
+    keep: KeepSettings | None = _key(
+        "keep", "Which snapshots prune leaves here; as [retention] says if not set."
     )
     endpoint: str | None = _key(
         "endpoint", "URL of the server, if it is not AWS, Google or Azure itself.", stores=DISTANT
@@ -233,6 +313,8 @@ class Settings:
         "no bound but the disk's if not set.",
     )
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    drill: DrillSettings = field(default_factory=DrillSettings)
     stores: tuple[StoreSettings, ...] = ()
     databases: tuple[DatabaseSettings, ...] = ()
     #: The file that said all this; None where no file is in force.

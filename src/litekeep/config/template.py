@@ -14,7 +14,9 @@ from typing import Any
 from litekeep.config.places import kind_of
 from litekeep.config.settings import (
     DatabaseSettings,
+    DrillSettings,
     Key,
+    RetentionSettings,
     Settings,
     SnapshotSettings,
     StoreSettings,
@@ -37,6 +39,13 @@ _HEAD = """\
 # Try it with: litekeep backup --dry-run
 """
 
+_ASSERT = """\
+# A question of yours that each drill asks of the restored database:
+#
+# [[drill.assert]]
+# sql = "SELECT count(*) > 0 FROM orders"
+"""
+
 
 def template(
     databases: Sequence[tuple[str, Path]], stores: Sequence[tuple[str, str]], timezone: str
@@ -54,6 +63,9 @@ def template(
     """
     parts = [_HEAD, _section("", Settings, {"timezone": timezone})]
     parts.append(_section("[snapshot]", SnapshotSettings, {}))
+    parts.append(_section("[retention]", RetentionSettings, {}))
+    parts.append(_section("[drill]", DrillSettings, {}))
+    parts.append(_ASSERT)
     for name, url in stores:
         parts.append(_section("[[store]]", StoreSettings, {"name": name, "url": url}))
     if not stores:
@@ -115,6 +127,7 @@ def example(name: str, key: Key, stores: Sequence[str] = ()) -> str:
         "secret": f'{{ env = "{name.upper()}" }}',
         "size": '"16 GiB"',
         "duration": '"30s"',
+        "keep": "{ last = 24, daily = 7, weekly = 5, monthly = 12 }",
         "timezone": '"UTC"',
     }.get(key.kind, toml_text(name))
 

@@ -80,6 +80,8 @@ def allowed_of(key: Key) -> str:
         "timezone": 'the name of a time zone, such as "Europe/Berlin"',
         "secret": 'text, { env = "NAME" }, { file = "PATH" } or { ssm = "/PARAMETER" }',
         "size": 'a size, such as "16 GiB"',
+        "scalar": "text, a number, true or false",
+        "keep": "a table such as { last = 24, daily = 7, weekly = 5, monthly = 12 }",
         "duration": f'a duration, such as "90s" or "5 min"{_bounds(key)}',
     }[key.kind]
 
@@ -195,5 +197,6 @@ _AS_THEY_ARE: dict[str, Callable[[Key, Any], bool]] = {
     "endpoint": lambda _, found: isinstance(found, str) and _is_endpoint(found),
     "name": lambda _, found: isinstance(found, str) and is_name(found),
     "prefix": lambda _, found: isinstance(found, str) and _is_prefix(found),
+    "scalar": lambda _, found: isinstance(found, bool | int | float | str),
     "timezone": lambda _, found: isinstance(found, str) and zone_named(found) is not None,
 }

@@ -14,7 +14,11 @@ from litekeep.config.file import find_file, read_file, read_text
 from litekeep.config.settings import (
     FORMATS,
     LEVELS,
+    AssertSettings,
     DatabaseSettings,
+    DrillSettings,
+    KeepSettings,
+    RetentionSettings,
     SecretSource,
     Settings,
     SnapshotSettings,
@@ -261,7 +265,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
 
 def test_every_setting_is_a_key_or_a_section():
     """Nothing can be set that the reader does not know."""
-    sections = {"snapshot", "stores", "databases", "file"}
+    sections = {"snapshot", "retention", "drill", "stores", "databases", "file"}
     fields = set(Settings.__dataclass_fields__)
 
     assert fields == {name for name, _ in keys_of(Settings)} | sections
@@ -274,21 +278,89 @@ TOML_VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-KEYS = sorted({name for s in (StoreSettings, DatabaseSettings, Settings) for name, _ in keys_of(s)})
+SECTIONS = (StoreSettings, DatabaseSettings, Settings, RetentionSettings, DrillSettings)
+KEYS = sorted({name for section in SECTIONS for name, _ in keys_of(section)} | {"assert"})
+TABLES = ["", "snapshot", "retention", "drill", "store", "database"]
 
 
-@given(st.sampled_from(["", "snapshot", "store", "database"]), st.sampled_from(KEYS), TOML_VALUES)
+@given(st.sampled_from(TABLES), st.sampled_from(KEYS), TOML_VALUES)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value):
     from litekeep.config.file import _Reader  # the TOML text itself is tomllib's concern
 
     tables = {key: value}
     if table:
-        tables = {table: tables if table == "snapshot" else [{"name": "a", **tables}]}
+        tables = {table: tables if table in TABLES[:4] else [{"name": "a", **tables}]}
     try:
         _Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
     except ConfigError as error:
         assert "/etc/litekeep.toml" in error.message
+
+
+def test_retention_is_read_with_each_of_its_keys(tmp_path):
+    text = """
+[retention]
+keep = { last = 3, within = "2d", yearly = 1 }
+minimum = 2
+
+[[store]]
+name = "local"
+url = "backups"
+keep = { hourly = 5 }
+"""
+    found = read_text(text, tmp_path / "litekeep.toml", {})
+
+    keep = KeepSettings(last=3, within=172800.0, yearly=1)
+    assert found.retention == RetentionSettings(keep=keep, minimum=2, undelete_days=7)
+    assert found.stores[0].keep == KeepSettings(hourly=5)
+
+
+@pytest.mark.parametrize(
+    ("line", "message", "hint"),
+    [
+        ("keep = { dayly = 3 }", "line 2: unknown key retention.keep.dayly", "Did you mean daily?"),
+        ("keep = { daily = 0 }", "line 2: retention.keep.daily is 0", "from 1"),
+        ("keep = { within = 3 }", "line 2: retention.keep.within is 3", "duration"),
+        ("keep = 3", "line 2: retention.keep is 3", "a table such as"),
+        ("undelete_days = -1", "line 2: retention.undelete_days is -1", "from 0"),
+    ],
+)
+def test_a_wrong_retention_is_named_with_its_line(tmp_path, line, message, hint):
+    with pytest.raises(ConfigError) as caught:
+        read_text(f"[retention]\n{line}\n", tmp_path / "litekeep.toml", {})
+    assert message in caught.value.message
+    assert hint in (caught.value.hint or "")
+
+
+def test_the_questions_of_drills_are_read_in_order(tmp_path):
+    text = """
+[drill]
+foreign_keys = false
+
+[[drill.assert]]
+sql = "SELECT count(*) FROM t"
+expect = 3
+
+[[drill.assert]]
+sql = "SELECT 1"
+database = "app"
+
+[[database]]
+path = "app.db"
+"""
+    found = read_text(text, tmp_path / "litekeep.toml", {}).drill
+
+    assert found.assertions == (
+        AssertSettings(sql="SELECT count(*) FROM t", expect=3),
+        AssertSettings(sql="SELECT 1", database="app"),
+    )
+    assert not found.foreign_keys
+
+
+def test_a_question_to_a_database_that_is_not_listed_is_an_error(tmp_path):
+    text = '[[drill.assert]]\nsql = "SELECT 1"\ndatabase = "ap"\n[[database]]\npath = "app.db"\n'
+    with pytest.raises(ConfigError, match=r"line 3: no \[\[database\]\] is called 'ap'"):
+        read_text(text, tmp_path / "litekeep.toml", {})
 
 
 STORE = '[[store]]\nname = "a"\nurl = "{}"\n'

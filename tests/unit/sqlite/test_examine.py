@@ -26,9 +26,7 @@ def make(path: Path, *statements: str) -> None:
 
 
 def asked(path: Path, *assertions: Assertion, **counts: int) -> dict[str, Finding]:
-    found = examine(
-        str(path), row_counts=counts, assertions=assertions, size=path.stat().st_size
-    )
+    found = examine(str(path), row_counts=counts, assertions=assertions, size=path.stat().st_size)
     return {finding.name: finding for finding in found}
 
 
