@@ -42,11 +42,12 @@ ROOMS: dict[str, set[str]] = {
     # What the user wants, and the way from there to an engine's job.
     "config": set(),
     "opening": {"config", "repository", "store"},
-    "sources": {"opening", "config", "engine", "repository", "codec", "sqlite"},
+    "lookup": {"opening", "config", "repository", "codec"},
+    "sources": {"lookup", "opening", "config", "engine", "repository", "codec", "sqlite"},
     "jobs": {"sources", "config", "engine", "sqlite"},
     "library": {"config", "sources", "jobs", "engine"},
     # Thin over them all.
-    "cli": {"library", "sources", "jobs", "config", "engine", "host"},
+    "cli": {"library", "sources", "jobs", "opening", "config", "engine", "host"},
     "__init__": {"library", "engine"},
     "__main__": {"cli"},
     **{room: FOUNDATION - {room} for room in FOUNDATION},

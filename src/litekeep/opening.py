@@ -14,8 +14,10 @@ from typing import cast
 from litekeep.config.places import Place
 from litekeep.config.secrets import fetch_secret
 from litekeep.config.settings import StoreSettings
+from litekeep.errors import AccessDenied, UserError
 from litekeep.repository.layout import Layout, Repository
-from litekeep.store.open import open_store
+from litekeep.secret import Secret
+from litekeep.store.open import check_url, open_store
 from litekeep.store.options import StoreOptions
 
 
@@ -30,9 +32,32 @@ def open_all(
 def open_repository(
     place: Place, database: str, zone: tzinfo, environ: Mapping[str, str]
 ) -> Repository:
-    """Return one database's repository; nothing is asked of a server yet."""
-    store = open_store(place.url, options_of(place.store, environ))
+    """
+    Return one database's repository; nothing is asked of a server yet.
+
+    Raises:
+        UserError: What is configured cannot be right; it says where that stands.
+
+        AccessDenied: There are no credentials, as far as can be told here.
+    """
+    try:
+        store = open_store(place.url, options_of(place.store, environ))
+    except (UserError, AccessDenied) as error:
+        if not place.store.where:
+            raise
+        message = f"{place.store.where}: the store {place.store.name!r}: {error.message}"
+        raise type(error)(message, hint=error.hint) from error
     return Repository(store, database, cast("Layout", place.store.layout), zone)
+
+
+def refuse_url(url: str) -> None:
+    """
+    Raise where no store can be at *url*, as far as its text alone tells.
+
+    Raises:
+        UserError: It is of no known kind, names no bucket, holds a secret, and the like.
+    """
+    check_url(url)
 
 
 def options_of(store: StoreSettings, environ: Mapping[str, str]) -> StoreOptions:
@@ -42,7 +67,7 @@ def options_of(store: StoreSettings, environ: Mapping[str, str]) -> StoreOptions
     Raises:
         ConfigError: A secret cannot be had.
     """
-    access_key_id = fetch_secret(store.access_key_id, environ)
+    access_key_id = _secret(store, "access_key_id", environ)
     default = StoreOptions()
     return StoreOptions(
         endpoint=store.endpoint,
@@ -50,15 +75,15 @@ def options_of(store: StoreSettings, environ: Mapping[str, str]) -> StoreOptions
         path_style=store.path_style,
         profile=store.profile,
         access_key_id=access_key_id.reveal() if access_key_id else None,
-        secret_access_key=fetch_secret(store.secret_access_key, environ),
-        session_token=fetch_secret(store.session_token, environ),
+        secret_access_key=_secret(store, "secret_access_key", environ),
+        session_token=_secret(store, "session_token", environ),
         encryption=store.encryption,
         kms_key_id=store.kms_key_id,
         storage_class=store.storage_class,
         checksum=store.checksum,
         account=store.account,
-        account_key=fetch_secret(store.account_key, environ),
-        sas_token=fetch_secret(store.sas_token, environ),
+        account_key=_secret(store, "account_key", environ),
+        sas_token=_secret(store, "sas_token", environ),
         credentials_file=store.credentials_file,
         ca_file=store.ca_file,
         is_anonymous=store.anonymous,
@@ -66,6 +91,14 @@ def options_of(store: StoreSettings, environ: Mapping[str, str]) -> StoreOptions
         request_seconds=given(store.request_timeout, default.request_seconds),
         retry_seconds=given(store.retry, default.retry_seconds),
     )
+
+
+def _secret(store: StoreSettings, key: str, environ: Mapping[str, str]) -> Secret | None:
+    """Return the secret under *key*; its error names the key."""
+    try:
+        return fetch_secret(getattr(store, key), environ)
+    except UserError as error:
+        raise type(error)(f"{key}: {error.message}", hint=error.hint) from error
 
 
 def given(value: float | None, default: float) -> float:

@@ -7,8 +7,8 @@ words to the same things.
     DATABASE     a name of the configuration, or a path
     SOURCE       the same, or a store's URL, or a folder of backups
 
-Opening a store asks nothing of a server.  The exception is a SOURCE that is a store
-and names no database: its names are listed, once, to learn which database it holds.
+Opening a store asks nothing of a server.  The exception is a SOURCE that is a store:
+its names are listed, once, to learn which databases it holds (`lookup.py`).
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from litekeep.config.values import is_name, zone_named
 from litekeep.engine.backup import BackupJob
 from litekeep.engine.undo import UNDO_MARK
 from litekeep.errors import ConfigError, NotFound, UserError
-from litekeep.opening import given, open_all, open_repository
-from litekeep.repository.catalog import database_names
+from litekeep.lookup import look_up
+from litekeep.opening import given, open_all
 from litekeep.repository.layout import Repository, parse_object
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
 
@@ -131,6 +131,7 @@ def backup_jobs(
         UserError: There is nothing to back up, or a name cannot be resolved.
     """
     environ = os.environ if environ is None else environ
+    _refuse_empty(database)
     if database is None:
         found = _all_databases(settings, to, environ)
     else:
@@ -184,6 +185,7 @@ def find_sources(
         NotFound: The store holds no snapshots.
     """
     environ = os.environ if environ is None else environ
+    _refuse_empty(source, name)
     if source is None:
         found = _all_databases(settings, (), environ)
     elif _listed(settings, source) is None and _is_store(source):
@@ -274,6 +276,14 @@ def _level(format_name: str, level: int | None) -> int | None:
             hint=f"Choose from {codec.level_min} to {codec.level_max}, or none for the default.",
         )
     return level
+
+
+def _refuse_empty(*texts: str | None) -> None:
+    """Refuse what a script's unset variable makes: a path of nothing is the current folder."""
+    if "" in texts:
+        raise UserError(
+            "the name of a database or store is empty", hint="Give a name, a path or a URL."
+        )
 
 
 def _refuse_docker(text: str) -> None:
@@ -378,23 +388,10 @@ def _store_source(
     settings: Settings, text: str, name: str | None, environ: Mapping[str, str]
 ) -> Source:
     (place,) = places_named(settings, [text])
-    zone = zone_of(settings)
-    if name is None:
-        names = database_names(open_repository(place, "", zone, environ))
-        if not names:
-            raise NotFound(
-                f"no snapshots in {place.url}",
-                hint="Give the folder that holds the years (YYYY/MM/...), or the files themselves.",
-            )
-        if len(names) > 1:
-            raise UserError(
-                f"{place.url} holds several databases",
-                hint=f"Choose with --database: {', '.join(names)}.",
-            )
-        (name,) = names
+    repository = look_up(place, name, zone_of(settings), environ)
+    name = repository.database
     # Only a store of the configuration may lead to a live file: a stranger's bucket
     # that happens to hold the same name does not.
     is_ours = place.store in settings.stores
     listed = next((item for item in settings.databases if is_ours and item.name == name), None)
-    repository = open_repository(place, name, zone, environ)
     return Source(name, listed.path if listed else None, (repository,))

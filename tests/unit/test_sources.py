@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from datetime import UTC
 from pathlib import Path
 
 import pytest
 
 from litekeep.config.file import read_text
-from litekeep.config.places import state_folder
+from litekeep.config.places import places_named, state_folder
 from litekeep.config.settings import Settings, SnapshotSettings
 from litekeep.engine.backup import backup
 from litekeep.errors import ConfigError, NotFound, UserError
+from litekeep.opening import open_repository
 from litekeep.sources import (
     backup_jobs,
     find_source,
@@ -187,6 +189,110 @@ def test_a_folder_that_holds_several_databases_asks_which(tmp_path):
         find_source(Settings(), str(tmp_path / "all"), environ={})
     assert "app, shop" in (caught.value.hint or "")
     assert find_source(Settings(), str(tmp_path / "all"), name="shop", environ={}).name == "shop"
+
+
+def backed_up(tmp_path, settings, *names, **how):
+    environ = {"LITEKEEP_STATE": str(tmp_path / "state")}
+    for name in names:
+        for job in backup_jobs(settings, name, environ=environ, **how):
+            backup(job)
+
+
+def test_a_store_that_databases_share_is_searched_by_name(tmp_path):
+    """What our own configuration writes lies in a folder of the database's name."""
+    settings = configured(tmp_path, TWO)
+    app = make_database(tmp_path / "app.db")
+    make_database(tmp_path / "shop.db")
+    backed_up(tmp_path, settings, "app", "shop")
+    store = str(tmp_path / "backups")
+
+    found = find_source(settings, store, name="app", environ={})
+
+    assert (found.name, urls(found), found.database) == ("app", [f"{store}/app"], app)
+    with pytest.raises(NotFound, match="itself, but in its folders app, shop") as caught:
+        find_source(settings, store, environ={})
+    assert "--database: app, shop" in (caught.value.hint or "")
+    with pytest.raises(NotFound, match="no snapshots of 'wiki'") as caught:
+        find_source(settings, store, name="wiki", environ={})
+    assert "app, shop" in (caught.value.hint or "")
+
+
+def test_a_name_that_lies_in_several_folders_is_not_guessed(tmp_path):
+    database = str(make_database(tmp_path / "app.db"))
+    for folder in ("all/one", "all/two"):
+        backed_up(tmp_path, Settings(), database, to=[str(tmp_path / folder)])
+
+    with pytest.raises(UserError, match="several folders of .* hold a database called 'app'"):
+        find_source(Settings(), str(tmp_path / "all"), name="app", environ={})
+    backed_up(tmp_path, Settings(), database, to=[str(tmp_path / "all")])
+    found = find_source(Settings(), str(tmp_path / "all"), name="app", environ={})
+    assert urls(found) == [str(tmp_path / "all")]
+
+
+@pytest.mark.parametrize(
+    ("source", "meant"),
+    [
+        ("s3://b/p/2025/09/app_20250908_120001.db.gz", "s3://b/p --at app_20250908_120001."),
+        ("s3://b/p/app_20250908_120001.db", "s3://b/p --at app_20250908_120001."),
+        ("s3://b/latest.db.gz?region=x", "Name the store, s3://b?region=x; "),
+    ],
+)
+def test_an_object_of_a_store_is_no_store_and_the_error_says_what_to_write(source, meant):
+    with pytest.raises(UserError, match="is an object in a store, not a store") as caught:
+        find_source(Settings(), source, environ={})
+
+    assert meant in (caught.value.hint or "")
+
+
+def test_a_file_where_a_store_is_needed_is_called_one(tmp_path):
+    database = make_database(tmp_path / "app.db")
+
+    with pytest.raises(UserError, match="is a file, and a store or a database is needed"):
+        find_source(Settings(), f"file://{database}", environ={})
+
+
+def test_a_name_of_nothing_is_not_the_current_folder(tmp_path, monkeypatch):
+    """It is what an unset variable of a script leaves."""
+    monkeypatch.chdir(tmp_path)
+    for call in (
+        lambda: backup_jobs(Settings(), "", environ={}),
+        lambda: backup_jobs(Settings(), "app.db", to=[""], environ={}),
+        lambda: find_source(Settings(), "", environ={}),
+        lambda: find_source(Settings(), str(tmp_path), name="", environ={}),
+    ):
+        with pytest.raises(UserError, match="is empty"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('url = "ftp://x"', "ftp:// is not a kind of store"),
+        ('url = "s3://b?regoin=x"', "regoin is not a parameter"),
+        ('url = "az://c"', "the storage account is not known"),
+        ('url = "s3://me:hunter2@b"', "a store's URL holds a user or a password"),
+        ('url = "s3://b"\naccess_key_id = "AK"', "access_key_id and secret_access_key belong"),
+        (
+            'url = "s3://b"\nsecret_access_key = { env = "NO_SUCH" }',
+            "secret_access_key: the environment variable NO_SUCH",
+        ),
+        (
+            'url = "s3://b"\nsecret_access_key = { file = "none" }',
+            "secret_access_key: there is no file",
+        ),
+    ],
+)
+def test_a_store_that_cannot_be_opened_is_named_with_its_line(tmp_path, lines, message):
+    settings = configured(tmp_path, f'[[store]]\nname = "mine"\n{lines}')
+    (place,) = places_named(settings, ["mine"])
+
+    with pytest.raises(UserError) as caught:
+        open_repository(place, "app", UTC, {})
+
+    expected = f"{tmp_path}/litekeep.toml, line 3: the store 'mine': {message}"
+    assert caught.value.message.startswith(expected)
+    assert caught.value.hint
+    assert "hunter2" not in caught.value.message + caught.value.hint
 
 
 def test_a_store_without_snapshots_is_not_found(tmp_path):

@@ -15,9 +15,11 @@ where no configuration file is in force and no store is named on the command lin
 
 from __future__ import annotations
 
+import string
 from collections.abc import Mapping
 
 from litekeep.config.settings import StoreSettings
+from litekeep.errors import ConfigError
 
 LOCAL = "local"
 S3 = "s3"
@@ -28,6 +30,8 @@ VARIABLES = frozenset(
     {"S3_BUCKET", "S3_PREFIX", "LOCAL_BACKUP_DIR", "SQLITE_VOLUME_NAME", "DB_FILE_NAME"}
 )
 
+_IN_BUCKETS = frozenset(string.ascii_letters + string.digits + ".-_")
+
 
 def environment_stores(environ: Mapping[str, str]) -> tuple[StoreSettings, ...]:
     """
@@ -37,11 +41,19 @@ def environment_stores(environ: Mapping[str, str]) -> tuple[StoreSettings, ...]:
     [('s3://b/sqlite-backup', 'dated')]
     >>> [(s.url, s.layout) for s in environment_stores({"LOCAL_BACKUP_DIR": "/opt/b"})]
     [('/opt/b', 'flat')]
+
+    Raises:
+        ConfigError: `S3_BUCKET` holds more than a name.
     """
     stores = []
     if folder := environ.get("LOCAL_BACKUP_DIR"):
         stores.append(StoreSettings(name=LOCAL, url=folder, layout="flat"))
     if bucket := environ.get("S3_BUCKET"):
+        if not set(bucket) <= _IN_BUCKETS:
+            raise ConfigError(
+                f"S3_BUCKET is {bucket!r}, which is no bucket's name",
+                hint="Give the name alone, without s3://; the folder in it is S3_PREFIX.",
+            )
         prefix = environ.get("S3_PREFIX", PREFIX_DEFAULT).strip("/")
         url = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
         stores.append(StoreSettings(name=S3, url=url))

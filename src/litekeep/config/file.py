@@ -69,6 +69,8 @@ def find_file(given: Path | None, environ: Mapping[str, str], folder: Path) -> P
         named.append((Path(variable), "$LITEKEEP_CONFIG"))
     for path, source in named:
         if path is not None:
+            # A shell leaves the ~ of --config=~/x alone, and a unit file that of a variable.
+            path = Path(os.path.expanduser(path))
             if not path.is_file():
                 raise ConfigError(
                     f"there is no configuration file {path}, which {source} names",

@@ -122,10 +122,12 @@ def places_named(settings: Settings, targets: Sequence[str], prefix: str = "") -
         prefix: Folder in each of them.
 
     Raises:
-        UserError: One place is named twice.
+        UserError: One place is named twice, or by nothing.
     """
     places: list[Place] = []
     for target in targets:
+        if not target:
+            raise UserError("the name of a store is empty", hint="Give a URL, a folder or a name.")
         store = next((store for store in settings.stores if store.name == target), None)
         url = store.url if store else _full(target)
         place = Place(join_url(url, prefix), store or store_at(settings, url))

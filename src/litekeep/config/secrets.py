@@ -11,6 +11,7 @@ No error here shows a value.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -58,13 +59,21 @@ def _read(path: Path) -> Secret:
         with path.open("rb") as file:
             data = file.read(SIZE_MAX + 1)
         value = data.decode().removesuffix("\n").removesuffix("\r")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"there is no file {path}, which should hold a secret",
+            hint="Correct the path, or write the secret there, readable by its user alone.",
+        ) from error
     except OSError as error:
         raise ConfigError(
             f"cannot read {path}, which holds a secret: {error.strerror}",
-            hint="The user who runs this needs to be allowed to read it.",
+            hint=f"Give user id {os.geteuid()} the right to read it.",
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}, which holds a secret, is not text") from error
+        raise ConfigError(
+            f"{path}, which holds a secret, is not text",
+            hint="It should hold the secret and nothing else.",
+        ) from error
     if not value or len(data) > SIZE_MAX:
         raise ConfigError(f"{path} holds no secret", hint="It should hold it and nothing else.")
     return Secret(value)

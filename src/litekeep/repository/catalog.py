@@ -163,8 +163,20 @@ def read_contents(repository: Repository, each: Each = _one_after_the_other) -> 
 
 def database_names(repository: Repository) -> Sequence[str]:
     """Return the names of the databases that have objects in the repository's store."""
-    parsed = (parse_object(blob.name, repository.zone) for blob in repository.store.list())
-    return sorted({name.database for name in parsed if name})
+    return database_folders(repository).get("", ())
+
+
+def database_folders(repository: Repository) -> Mapping[str, Sequence[str]]:
+    """Return the names of databases by the folder of the store that holds them; "" is itself."""
+    found: dict[str, set[str]] = {}
+    for blob in repository.store.list():
+        parts = blob.name.split("/")
+        for count in (3, 1):  # with the folders of year and month, or without
+            parsed = parse_object("/".join(parts[-count:]), repository.zone)
+            if parsed is not None and len(parts) >= count:
+                found.setdefault("/".join(parts[:-count]), set()).add(parsed.database)
+                break
+    return {folder: sorted(names) for folder, names in sorted(found.items())}
 
 
 def _candidates(repository: Repository) -> list[_Candidate]:

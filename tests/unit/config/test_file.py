@@ -254,6 +254,16 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path):
             find_file(path, environ, tmp_path)
 
 
+def test_the_home_folder_is_known_where_no_shell_has_put_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.toml").touch()
+
+    for named, environ in ((None, {"LITEKEEP_CONFIG": "~/mine.toml"}), (Path("~/mine.toml"), {})):
+        assert find_file(named, environ, Path("/")) == tmp_path / "mine.toml"
+    with pytest.raises(ConfigError, match="~nobody-of-this-name/x"):
+        find_file(Path("~nobody-of-this-name/x"), {}, Path("/"))
+
+
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
     (tmp_path / "latin.toml").write_bytes('timezone = "é"'.encode("latin-1"))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from litekeep.config.environment import environment_stores
 from litekeep.config.places import (
     folder_beside,
     join_url,
@@ -15,7 +16,7 @@ from litekeep.config.places import (
     places_of_unlisted,
 )
 from litekeep.config.settings import DatabaseSettings, Settings, StoreSettings
-from litekeep.errors import UserError
+from litekeep.errors import ConfigError, UserError
 
 S3 = StoreSettings(name="s3", url="s3://bucket/prefix", region="eu-central-1")
 DISK = StoreSettings(name="disk", url="/backups", layout="flat")
@@ -119,3 +120,10 @@ def test_a_prefix_goes_before_the_parameters_of_a_url():
     assert join_url("s3://b?region=x", "a b%") == "s3://b/a%20b%25?region=x"
     assert join_url("file:///var/x/", "a") == "file:///var/x/a"
     assert join_url("/var/a?b", "c") == "/var/a?b/c"
+
+
+def test_a_bucket_in_the_environment_is_a_name_and_no_url():
+    for bucket in ("s3://b", "b/folder", "b?region=x"):
+        with pytest.raises(ConfigError, match="S3_BUCKET is ") as caught:
+            environment_stores({"S3_BUCKET": bucket})
+        assert "S3_PREFIX" in (caught.value.hint or "")

@@ -14,7 +14,7 @@ from litekeep.secret import Secret
 from litekeep.store.connection import connect
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.memory import MemoryStore
-from litekeep.store.open import open_store
+from litekeep.store.open import check_url, open_store
 from litekeep.store.options import StoreOptions
 
 KEYS = StoreOptions(access_key_id="AK", secret_access_key=Secret("SK"))
@@ -66,7 +66,9 @@ def _fields(options: StoreOptions) -> dict[str, object]:
         ("s3://bucket/../b", "cannot be the prefix", ""),
         ("s3://bucket/a#b", "behind #", ""),
         ("s3://bucket/a?endpint=x", "endpint is not a parameter", "Did you mean endpoint?"),
-        ("s3://bucket/a?path_style=maybe", "path_style=maybe", ""),
+        ("s3://bucket/a?path_style=maybe", "path_style=maybe", "path_style=true"),
+        ("gs://bucket/a?storage_class=X", "storage_class is not a parameter", "Known are"),
+        ("s3://bucket/a?account=X", "account is not a parameter of a store's URL with s3://", ""),
         ("file://host/path", "is not the URL of a directory", "three slashes"),
         ("s3://bucket/a?endpoint=ftp://x", "not an http or https URL", "https://"),
     ],
@@ -124,6 +126,19 @@ def test_plain_http_is_allowed_only_where_the_endpoint_says_so(
     assert (plain.client_options["allow_http"], tls.client_options["allow_http"]) == (True, False)
     # TLS keeps the bytes whole; without it they are hashed for the signature.
     assert (plain.config["unsigned_payload"], tls.config["unsigned_payload"]) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://h", "s3:///p", "s3://u:p@b", "s3://b?x=y", "file://host/p", "s3://b/../c"]
+)
+def test_a_url_is_checked_without_credentials(url: str):
+    with pytest.raises(UserError):
+        check_url(url)
+
+
+def test_a_url_that_is_right_passes_without_credentials(no_cloud_environment: pytest.MonkeyPatch):
+    for url in ("memory:", "/var/b", "file:///b", "s3://b/p?region=x", "az://c/p", "gs://b"):
+        check_url(url)
 
 
 def test_an_azure_account_is_needed(no_cloud_environment: pytest.MonkeyPatch):
