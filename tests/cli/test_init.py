@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+
+import pytest
 
 from tests.cli.conftest import make_database
 
@@ -54,3 +57,39 @@ def test_nothing_found_is_an_error_that_says_what_to_do(shell):
 
 def test_a_wrong_zone_is_refused(shell, app):
     assert shell.run("init", "--timezone", "Mars/Base").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--to", "foo://x"], 2, "foo:// is not a kind of store"),
+        (["--to", "s3://me:hunter2@b/x"], 2, "holds a user or a password"),
+        (["--to", "s3://b?regoin=x"], 2, "regoin is not a parameter"),
+        (["--to", ""], 2, "is empty"),
+        (["--database", "none.db"], 11, "no database at none.db"),
+        (["--database", "text.db"], 14, "text.db is no SQLite database"),
+    ],
+)
+def test_what_cannot_work_is_not_written(shell, app, arguments, code, message):
+    (shell.folder / "text.db").write_text("just text\n" * 100)
+
+    ran = shell.run("init", *arguments)
+
+    assert ran.code == code
+    assert message in ran.err
+    assert "hunter2" not in ran.err
+    assert not (shell.folder / "litekeep.toml").exists()
+
+
+def test_a_name_that_is_no_text_is_left_out_with_a_warning(shell, app):
+    """The others are worth a configuration; a file of UTF-8 cannot name this one."""
+    odd = os.fsdecode(b"caf\xe9.db")
+    os.rename(make_database(shell.folder / "odd.db"), shell.folder / odd)
+
+    ran = shell.run("init")
+
+    assert ran.code == 0
+    assert "warning: left out " in ran.err
+    assert "caf\\udce9.db" in ran.err
+    assert (shell.folder / "litekeep.toml").read_text().count("[[database]]") == 1
+    assert shell.run("init", "--force", "--database", odd).code == 2

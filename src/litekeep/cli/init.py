@@ -17,8 +17,9 @@ from litekeep.config.file import read_text
 from litekeep.config.places import is_url
 from litekeep.config.template import template
 from litekeep.config.values import is_name, zone_named
-from litekeep.errors import AccessDenied, NotFound, TargetExists, UserError
-from litekeep.host.databases import Found, find_databases
+from litekeep.errors import AccessDenied, NotADatabase, NotFound, TargetExists, UserError
+from litekeep.host.databases import Found, find_databases, is_database
+from litekeep.opening import refuse_url
 from litekeep.units import show_size
 
 
@@ -68,9 +69,12 @@ def command(
     if target.exists() and not force and not is_dry_run:
         raise TargetExists(f"{target} exists", hint="Give --force to overwrite it.")
     asks = not yes and not options.is_json and sys.stdin.isatty() and sys.stdout.isatty()
-    paths = list(databases) or _look(folder, asks=asks)
+    paths = [_checked(path) for path in databases] or _look(folder, asks=asks)
     if asks and not databases:
         stores = stores or _ask_stores()
+    for url in stores:
+        refuse_url(url)
+        _refuse_bytes(url)
     zone = timezone or "UTC"
     if not zone_named(zone):
         raise UserError(f"there is no time zone {zone!r}", hint='Write it like "Europe/Berlin".')
@@ -90,18 +94,55 @@ def command(
         output.line("Next: litekeep backup")
 
 
+def _checked(path: Path) -> Path:
+    """Return *path* if a database is there that the file can name."""
+    if not path.is_file():
+        raise NotFound(f"no database at {path}", hint="Check the path.")
+    _refuse_bytes(str(path))
+    try:
+        if is_database(path):
+            return path
+    except OSError as error:
+        raise AccessDenied(
+            f"cannot read {path}: {error.strerror}",
+            hint=f"Give user id {os.geteuid()} the right to read it.",
+        ) from error
+    raise NotADatabase(f"{path} is no SQLite database", hint="Check the path.")
+
+
+def _refuse_bytes(text: str) -> None:
+    if not _is_text(text):
+        raise UserError(
+            f"{text} is not UTF-8 text, as all of a configuration is",
+            hint="Give it another name, or reach it by a link.",
+        )
+
+
+def _is_text(text: str) -> bool:
+    """Say whether all of *text* is characters; bytes that are none stand there as surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _look(folder: Path, *, asks: bool) -> list[Path]:
     if not folder.is_dir():
         raise NotFound(f"no folder at {folder}", hint="Check the path.")
     search = find_databases(folder.absolute())
     if not search.is_whole:
         output.line("warning: not everything was looked at; name a deeper folder", is_error=True)
-    if not search.found:
+    found = [item for item in search.found if _is_text(str(item.path))]
+    for item in search.found:
+        if item not in found:
+            output.line(f"warning: left out {item.path}: its name is not UTF-8 text", is_error=True)
+    if not found:
         raise NotFound(
             f"no SQLite database in {folder.absolute()}",
             hint="Name another folder, or the database itself with --database.",
         )
-    return _ask_databases(search.found) if asks else [item.path for item in search.found]
+    return _ask_databases(found) if asks else [item.path for item in found]
 
 
 def _ask_databases(found: Sequence[Found]) -> list[Path]:

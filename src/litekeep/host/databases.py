@@ -75,6 +75,17 @@ def find_databases(
     return Search(tuple(found), is_whole)
 
 
+def is_database(path: Path) -> bool:
+    """
+    Say whether the file at *path* is a database by its first bytes; an empty file is one.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        return file.read(len(MAGIC)) in (MAGIC, b"")
+
+
 def _as_database(entry: os.DirEntry[str]) -> Found | None:
     if _OURS.fullmatch(entry.name):
         return None
@@ -85,6 +96,6 @@ def _as_database(entry: os.DirEntry[str]) -> Found | None:
         if size < _SIZE_MIN:
             return None
         with open(entry.path, "rb", buffering=0) as file:
-            return Found(Path(entry.path), size) if file.read(16) == MAGIC else None
+            return Found(Path(entry.path), size) if file.read(len(MAGIC)) == MAGIC else None
     except OSError:
         return None
