@@ -39,7 +39,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+#: Exit codes of no error of ours; those of errors stand in their classes.
 EXIT_BUG = 70
+EXIT_INTERRUPTED = 130
+EXIT_PIPE_CLOSED = 141
+EXIT_TERMINATED = 143
 
 
 class LitekeepError(Exception):

@@ -110,6 +110,7 @@ def test_an_error_is_json_where_json_is_wanted(shell):
         (["restore", "a.db", "--at", "some day"], "'some day' is not a time"),
         (["--config", "none.toml", "list"], "there is no configuration file none.toml"),
         (["completion", "tcsh"], "'tcsh' is not one of"),
+        (["completion"], "missing argument '{bash|zsh|fish}'. Choose from: bash, zsh, fish"),
     ],
 )
 def test_wrong_usage_is_exit_2_in_the_same_form(shell, arguments, message):
@@ -119,6 +120,7 @@ def test_wrong_usage_is_exit_2_in_the_same_form(shell, arguments, message):
     assert ran.err.startswith("error: ")
     assert message in ran.err
     assert "\nhint: " in ran.err
+    assert len(ran.err.splitlines()) == 2
     as_json = shell.run(*arguments, "--json").json["error"]
     assert as_json["code"] == 2
     assert message in as_json["message"]
@@ -165,6 +167,48 @@ def test_a_signal_ends_a_command_with_one_line(shell, number, code, line):
         process.send_signal(number)
         assert line in process.stderr.read().strip().splitlines()[0]
         assert process.wait(10) == code
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "kind"),
+    [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")],
+)
+def test_a_signal_is_json_where_json_is_wanted(monkeypatch, capsys, tmp_path, number, code, kind):
+    def interrupted(*_: Any) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("litekeep.cli.list.read_points", interrupted)
+    monkeypatch.chdir(tmp_path)
+    make_database(tmp_path / "a.db")
+
+    assert run(["list", "a.db", "--json"]) == code
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["code"], error["kind"]) == (code, kind)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_signal_that_comes_while_modules_load_leaves_no_traceback(shell, number, code, word):
+    script = (
+        "import os, sys, litekeep.__main__\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *others):\n"
+        f"        name == 'litekeep.cli.main' and os.kill(os.getpid(), {int(number)})\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "litekeep.__main__.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, "list", "--json"],
+        env=shell.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (code, f"{word}\n")
+    assert json.loads(done.stdout)["error"]["code"] == code
 
 
 def test_a_reader_that_goes_away_is_no_error(shell, app):
@@ -224,6 +268,16 @@ def test_completion_knows_commands_and_options(shell):
         return ran.out
 
     assert completed("litekeep ba", 1) == "plain,backup\n"
+    for words in (
+        "backup ap",
+        "backup --to ap",
+        "list ap",
+        "restore ap",
+        "verify ap",
+        "dump ap",
+        "init --to ap",
+    ):
+        assert completed(f"litekeep {words}", len(words.split())) == "file,ap\n", words
     assert "plain,--no-check" in completed("litekeep backup --no", 2)
 
 

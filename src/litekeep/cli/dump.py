@@ -16,19 +16,23 @@ import click
 
 from litekeep.cli import output
 from litekeep.cli.events import listener
-from litekeep.cli.options import Options, at_option, common_options, database_option
+from litekeep.cli.options import (
+    Options,
+    at_option,
+    common_options,
+    database_option,
+    source_argument,
+)
 from litekeep.config.settings import Settings
 from litekeep.engine.dump import dump, dump_to_file
 from litekeep.engine.restore import restore
-from litekeep.errors import CorruptionError, TargetExists, UserError
+from litekeep.errors import EXIT_PIPE_CLOSED, CorruptionError, TargetExists, UserError
 from litekeep.library import plan_of
 from litekeep.sources import COMPRESSED, find_source, load_settings, single_file
 
-EXIT_PIPE_CLOSED = 141
-
 
 @click.command(short_help="Write a database as SQL text.")
-@click.argument("source", required=False)
+@source_argument
 @at_option
 @click.option(
     "--output",

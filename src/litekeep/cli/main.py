@@ -8,27 +8,30 @@ returns nothing, or an exit code.
     what comes out of a command     shown as                             exit code
     an error of ours                error: ... and hint: ...             the error's
     wrong usage                     the same                             2
-    Ctrl-C, SIGTERM                 one line; the second ends at once    130, 143
+    Ctrl-C, SIGTERM                 one line: see `signals.py`           130, 143
     anything else                   a traceback: it is a bug             70
 """
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import importlib
-import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from types import FrameType
 
 import click
 
 from litekeep.cli import output
 from litekeep.cli.options import Options, common_options
-from litekeep.errors import EXIT_BUG, LitekeepError, UserError
+from litekeep.cli.signals import Terminated, stopped_fields, tidied_up
+from litekeep.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_TERMINATED,
+    LitekeepError,
+    UserError,
+)
 from litekeep.version import VERSION
 
 #: In the order of the help; a test compares each line with the command's own.
@@ -43,12 +46,6 @@ COMMANDS = {
     "init": "Write a commented configuration.",
     "completion": "Print the completion script for a shell.",
 }
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
-
-
-class Terminated(BaseException):
-    """SIGTERM came; what is open is closed on the way out."""
 
 
 class _Commands(click.Group):
@@ -107,12 +104,8 @@ def run(arguments: Sequence[str]) -> int:
         arguments: Without the program's name.
     """
     is_json = "--json" in arguments
-    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with tidied_up():
         code = _outcome(arguments, is_json=is_json)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
     output.flush()
     return code
 
@@ -136,9 +129,9 @@ def _outcome(arguments: Sequence[str], *, is_json: bool) -> int:
                 is_json=is_json,
             )
             return UserError.exit_code
-        return EXIT_INTERRUPTED
+        return _stopped(EXIT_INTERRUPTED, is_json=is_json)
     except Terminated:
-        return EXIT_TERMINATED
+        return _stopped(EXIT_TERMINATED, is_json=is_json)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is shown)
         traceback.print_exc()
         output.show_bug(error, is_json=is_json)
@@ -146,26 +139,16 @@ def _outcome(arguments: Sequence[str], *, is_json: bool) -> int:
     return result if isinstance(result, int) else 0
 
 
+def _stopped(code: int, *, is_json: bool) -> int:
+    if is_json:
+        output.json_object({"error": stopped_fields(code)})
+    return code
+
+
 def _usage_error(error: click.ClickException) -> UserError:
-    message = error.format_message().rstrip(".")
+    # Some of click's messages go on for lines, to list what could have been given.
+    message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
     path = context.command_path if context else "litekeep"
     return UserError(message, hint=f"Try {path} --help.")
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """
-    End what is at work, with one line.
-
-    What is open is tidied up on the way out, which may wait for a network; a second
-    signal does not wait.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    is_terminated = number == signal.SIGTERM
-    word = "terminated" if is_terminated else "interrupted"
-    # Not through the stream: the signal may have come in the middle of a write to it.
-    with contextlib.suppress(OSError):
-        os.write(2, f"{word}; tidying up (a second time: at once)\n".encode())
-    raise Terminated if is_terminated else KeyboardInterrupt
