@@ -10,7 +10,7 @@ import click
 
 from litekeep.cli import output
 from litekeep.cli.events import listener
-from litekeep.cli.options import Options, common_options, dry_run_option
+from litekeep.cli.options import Options, common_options, complete_files, dry_run_option
 from litekeep.config.settings import FORMATS, SnapshotSettings
 from litekeep.engine.backup import BackupJob, BackupResult, backup
 from litekeep.errors import LitekeepError
@@ -19,11 +19,12 @@ from litekeep.units import show_duration, show_size
 
 
 @click.command(short_help="Make one snapshot now, in every configured store.")
-@click.argument("database", required=False)
+@click.argument("database", required=False, shell_complete=complete_files)
 @click.option(
     "--to",
     multiple=True,
     metavar="STORE",
+    shell_complete=complete_files,
     help="URL, folder or configured name of a store, in place of those configured; repeatable.",
 )
 @click.option("--format", "format_name", type=click.Choice(FORMATS), help="gzip if not set.")

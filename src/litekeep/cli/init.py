@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from litekeep.cli import output
-from litekeep.cli.options import Options, common_options, dry_run_option
+from litekeep.cli.options import Options, common_options, complete_files, dry_run_option
 from litekeep.config.file import read_text
 from litekeep.config.places import is_url
 from litekeep.config.template import template
@@ -33,7 +33,14 @@ from litekeep.units import show_size
     metavar="PATH",
     help="A database to keep, instead of those found in FOLDER; repeatable.",
 )
-@click.option("--to", "stores", multiple=True, metavar="URL", help="Where backups go; repeatable.")
+@click.option(
+    "--to",
+    "stores",
+    multiple=True,
+    metavar="URL",
+    shell_complete=complete_files,
+    help="Where backups go; repeatable.",
+)
 @click.option("--timezone", metavar="ZONE", help="Zone of times in names; UTC if not set.")
 @click.option(
     "--output",

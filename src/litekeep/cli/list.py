@@ -11,7 +11,12 @@ from typing import Any
 import click
 
 from litekeep.cli import output
-from litekeep.cli.options import Options, common_options, database_option
+from litekeep.cli.options import (
+    Options,
+    common_options,
+    database_option,
+    source_argument,
+)
 from litekeep.cli.points import point_fields, show_time
 from litekeep.clock import now
 from litekeep.engine.points import Points, RestorePoint, read_points
@@ -22,7 +27,7 @@ _HEADS = ("TIME", "AGE", "KIND", "SIZE", "STORED", "STATE", "PROOF", "NAME", "LA
 
 
 @click.command(short_help="List restore points, newest first.")
-@click.argument("source", required=False)
+@source_argument
 @database_option
 @common_options
 def command(source: str | None, database: str | None, options: Options) -> int:

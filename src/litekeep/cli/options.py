@@ -8,9 +8,12 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,9 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         help="Configuration file in place of those that are looked for.",
     )
     @click.option("--json", "is_json", is_flag=True, help="One JSON object as output.")
-    @click.option("--quiet", "-q", "is_quiet", is_flag=True, help="No output but errors.")
+    @click.option(
+        "--quiet", "-q", "is_quiet", is_flag=True, help="No output but errors and warnings."
+    )
     @click.option("--verbose", "-v", "is_verbose", is_flag=True, help="Tell more.")
     @functools.wraps(function)
     def with_options(
@@ -56,6 +61,20 @@ def common_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, options=options, **others)
 
     return with_options
+
+
+def complete_files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Let the shell complete files and folders: what else a SOURCE may be, it cannot know."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
+def source_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `SOURCE`."""
+    return click.argument("source", required=False, shell_complete=complete_files)(function)
 
 
 def dry_run_option(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,7 +12,14 @@ import click
 
 from litekeep.cli import output
 from litekeep.cli.events import Shown, listener
-from litekeep.cli.options import Options, at_option, common_options, database_option, dry_run_option
+from litekeep.cli.options import (
+    Options,
+    at_option,
+    common_options,
+    database_option,
+    dry_run_option,
+    source_argument,
+)
 from litekeep.cli.points import point_fields, show_time
 from litekeep.config.settings import Settings
 from litekeep.engine.restore import RestorePlan, RestoreResult, restore
@@ -22,7 +29,7 @@ from litekeep.units import show_duration, show_size
 
 
 @click.command(short_help="Bring a database back to a restore point.")
-@click.argument("source", required=False)
+@source_argument
 @at_option
 @click.option(
     "--output",

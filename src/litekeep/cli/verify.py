@@ -11,7 +11,12 @@ import click
 
 from litekeep.cli import output
 from litekeep.cli.events import Shown, listener
-from litekeep.cli.options import Options, common_options, database_option
+from litekeep.cli.options import (
+    Options,
+    common_options,
+    database_option,
+    source_argument,
+)
 from litekeep.config.places import state_folder
 from litekeep.engine.verify import VerifyResult, verify
 from litekeep.errors import LitekeepError
@@ -20,7 +25,7 @@ from litekeep.units import parse_share, show_size
 
 
 @click.command(short_help="Compare stored bytes with their manifests and checksums.")
-@click.argument("source", required=False)
+@source_argument
 @click.option(
     "--sample",
     metavar="SHARE",
