@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 
+import pytest
+
 from tests.cli.conftest import count_rows, make_database
 
 
@@ -45,6 +47,35 @@ def test_a_file_appears_whole_and_is_not_overwritten_by_accident(shell, app):
     assert shell.run("dump", "app.db", "-o", "app.sql").code == 3
     assert shell.run("dump", "app.db", "-o", "app.sql", "--replace").code == 0
     assert sorted(path.name for path in shell.folder.iterdir()) == ["app.db", "app.sql"]
+
+
+@pytest.mark.parametrize("what", ["app.db", "link.db", "other.db", "app.db-journal", "empty.db"])
+def test_no_database_is_overwritten_by_its_text(shell, app, what):
+    make_database(shell.folder / "other.db")
+    (shell.folder / "link.db").symlink_to("app.db")
+    (shell.folder / "empty.db").touch()
+    (shell.folder / "app.db-journal").touch()
+    source = "empty.db" if what == "empty.db" else "app.db"
+    before = (shell.folder / what).read_bytes()
+
+    ran = shell.run("dump", source, "--output", what, "--replace")
+
+    assert ran.code == 2
+    assert "is a database or belongs to one, and is not overwritten" in ran.err
+    assert (shell.folder / what).read_bytes() == before
+
+
+def test_a_stored_object_is_not_overwritten_by_text(shell, app):
+    shell.run("backup", "app.db")
+    for path in (shell.folder / "app.db-backups").rglob("*.*"):
+        before = path.read_bytes()
+        if path.name.startswith("."):
+            continue  # of the store itself: no object
+
+        ran = shell.run("dump", "app.db", "--output", path, "--replace")
+
+        assert (ran.code, path.read_bytes()) == (2, before)
+        assert "is an object of a store" in ran.err
 
 
 def test_json_and_text_do_not_share_standard_output(shell, app):

@@ -41,6 +41,29 @@ def test_a_file_that_is_there_is_not_overwritten(shell, app):
     assert "# mine" not in (shell.folder / "litekeep.toml").read_text()
 
 
+@pytest.mark.parametrize("what", ["app.db", "app.db-wal"])
+def test_a_database_is_never_overwritten(shell, app, what):
+    (shell.folder / "app.db-wal").write_bytes(b"commits that only the log has")
+    before = (shell.folder / what).read_bytes()
+
+    ran = shell.run("init", "--output", what, "--force")
+
+    assert ran.code == 2
+    assert f"{what} is a database or belongs to one" in ran.err
+    assert (shell.folder / what).read_bytes() == before
+
+
+def test_what_is_overwritten_appears_whole(shell, app):
+    file = shell.folder / "litekeep.toml"
+    file.write_text("# mine\n")
+    before = file.stat().st_ino
+
+    assert shell.run("init", "--force", "--database", "app.db").code == 0
+
+    assert file.stat().st_ino != before  # another file was renamed over it
+    assert sorted(path.name for path in shell.folder.iterdir()) == ["app.db", "litekeep.toml"]
+
+
 def test_a_dry_run_prints_the_file(shell, app):
     ran = shell.run("init", "--dry-run", "--database", "app.db")
 

@@ -323,3 +323,17 @@ def test_databases_that_share_a_place_do_not_look_damaged(shell, app):
     latest = shell.folder / "all/latest.db.gz"
     latest.write_bytes(latest.read_bytes()[:-1])
     assert shell.run("verify", "all", "--database", "app").code in (21, 22)
+
+
+def test_an_object_of_a_store_is_not_replaced_by_a_restore(shell, app):
+    shell.run("backup", "app.db", "--format", "none")
+    shell.run("backup", "app.db")
+    for path in (shell.folder / "app.db-backups").rglob("*.*"):
+        before = path.read_bytes()
+        if path.name.startswith("."):
+            continue  # of the store itself: no object
+
+        ran = shell.run("restore", "app.db", "--output", path, "--replace")
+
+        assert (ran.code, path.read_bytes()) == (2, before)
+        assert "is an object of a store" in ran.err

@@ -26,8 +26,10 @@ from litekeep.cli.options import (
 from litekeep.config.settings import Settings
 from litekeep.engine.dump import dump, dump_to_file
 from litekeep.engine.restore import restore
+from litekeep.engine.target import refuse_target
 from litekeep.errors import EXIT_PIPE_CLOSED, CorruptionError, TargetExists, UserError
 from litekeep.library import plan_of
+from litekeep.paths import exists, full_path
 from litekeep.sources import COMPRESSED, find_source, load_settings, single_file
 
 
@@ -66,11 +68,17 @@ def command(
             hint="Give a file with --output.",
         )
     settings = load_settings(options.config)
-    if target is not None and target.exists() and not replace:
-        raise TargetExists(f"{target} exists", hint="Give --replace to overwrite it.")
-    with _database(settings, source, at, database, options) as path:
+    file = single_file(settings, source, has_output=False) if source is not None else None
+    if target is not None:
+        refuse_target(full_path(target), sources=(file,) if file else ())
+        if exists(target) and not replace:
+            raise TargetExists(f"{target} exists", hint="Give --replace to overwrite it.")
+    with _database(settings, source, file, at, database, options) as path:
         try:
-            result = dump_to_file(path, target) if target else dump(path, _write)
+            if target is not None:
+                result = dump_to_file(path, full_path(target), replaces=replace)
+            else:
+                result = dump(path, _write)
         except BrokenPipeError:
             # The reader has seen enough.  Our end of the pipe is closed by the caller.
             return EXIT_PIPE_CLOSED
@@ -96,16 +104,24 @@ def _write(data: bytes) -> None:
 
 @contextlib.contextmanager
 def _database(
-    settings: Settings, source: str | None, at: str | None, name: str | None, options: Options
+    settings: Settings,
+    source: str | None,
+    file: Path | None,
+    at: str | None,
+    name: str | None,
+    options: Options,
 ) -> Iterator[Path]:
-    """Give the file to dump: the live one, or a restored one that is removed afterwards."""
-    file = single_file(settings, source, has_output=False) if source is not None else None
+    """
+    Give the file to dump: the live one, or a restored one that is removed afterwards.
+
+    *file* is set where *source* is a single copy.
+    """
     if file is not None and not file.name.endswith(COMPRESSED) and at is None:
         yield file
         return
     if file is None and at is None:
         found = find_source(settings, source, name=name)
-        if found.database is not None and found.database.exists():
+        if found.database is not None and exists(found.database):
             yield found.database
             return
     with tempfile.TemporaryDirectory(prefix="litekeep-") as folder:

@@ -17,9 +17,11 @@ from litekeep.config.file import read_text
 from litekeep.config.places import is_url
 from litekeep.config.template import template
 from litekeep.config.values import is_name, zone_named
+from litekeep.engine.target import refuse_target, whole_file
 from litekeep.errors import AccessDenied, NotADatabase, NotFound, TargetExists, UserError
 from litekeep.host.databases import Found, find_databases, is_database
 from litekeep.opening import refuse_url
+from litekeep.paths import exists, full_path, is_folder
 from litekeep.units import show_size
 
 
@@ -73,8 +75,10 @@ def command(
     SQLite databases are looked for in FOLDER and below. On a terminal you are asked which
     of them to keep and where; elsewhere, all that are found are taken.
     """
-    if target.exists() and not force and not is_dry_run:
-        raise TargetExists(f"{target} exists", hint="Give --force to overwrite it.")
+    if not is_dry_run:
+        refuse_target(full_path(target))
+        if exists(target) and not force:
+            raise TargetExists(f"{target} exists", hint="Give --force to overwrite it.")
     asks = not yes and not options.is_json and sys.stdin.isatty() and sys.stdout.isatty()
     paths = [_checked(path) for path in databases] or _look(folder, asks=asks)
     if asks and not databases:
@@ -91,10 +95,12 @@ def command(
     if is_dry_run:
         output.raw(text)
         return
-    _write(target, text, force=force)
+    # Readable by its owner alone: it may come to hold secrets.
+    with whole_file(full_path(target), replaces=force) as file:
+        file.write(text.encode())
     if options.is_json:
         output.json_object(
-            {"output": str(target.absolute()), "databases": [str(path) for path in paths]}
+            {"output": str(full_path(target)), "databases": [str(path) for path in paths]}
         )
     elif not options.is_quiet:
         output.line(f"Wrote {target}: {len(paths)} database{'s' if len(paths) > 1 else ''}.")
@@ -135,9 +141,9 @@ def _is_text(text: str) -> bool:
 
 
 def _look(folder: Path, *, asks: bool) -> list[Path]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise NotFound(f"no folder at {folder}", hint="Check the path.")
-    search = find_databases(folder.absolute())
+    search = find_databases(full_path(folder))
     if not search.is_whole:
         output.line("warning: not everything was looked at; name a deeper folder", is_error=True)
     found = [item for item in search.found if _is_text(str(item.path))]
@@ -146,7 +152,7 @@ def _look(folder: Path, *, asks: bool) -> list[Path]:
             output.line(f"warning: left out {item.path}: its name is not UTF-8 text", is_error=True)
     if not found:
         raise NotFound(
-            f"no SQLite database in {folder.absolute()}",
+            f"no SQLite database in {full_path(folder)}",
             hint="Name another folder, or the database itself with --database.",
         )
     return _ask_databases(found) if asks else [item.path for item in found]
@@ -180,7 +186,7 @@ def _named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     named: list[tuple[str, Path]] = []
     for path in paths:
         stem = path.stem if is_name(path.stem) else "database"
-        named.append((_fresh(stem, [name for name, _ in named]), path.absolute()))
+        named.append((_fresh(stem, [name for name, _ in named]), full_path(path)))
     return named
 
 
@@ -188,7 +194,7 @@ def _named_stores(urls: Sequence[str]) -> list[tuple[str, str]]:
     named: list[tuple[str, str]] = []
     for url in urls:
         kind = url.partition(":")[0].lower() if is_url(url) else "local"
-        place = url if is_url(url) else str(Path(url).expanduser().absolute())
+        place = url if is_url(url) else str(full_path(url))
         named.append((_fresh(kind, [name for name, _ in named]), place))
     return named
 
@@ -199,17 +205,3 @@ def _fresh(wanted: str, taken: Sequence[str]) -> str:
         number += 1
         name = f"{wanted}-{number}"
     return name
-
-
-def _write(target: Path, text: str, *, force: bool) -> None:
-    """Write the file, readable by its owner alone: it may come to hold secrets."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
-    try:
-        with open(os.open(target, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-    except FileExistsError as error:
-        raise TargetExists(f"{target} exists", hint="Give --force to overwrite it.") from error
-    except OSError as error:
-        raise AccessDenied(
-            f"cannot write {target}: {error.strerror}", hint="Choose another with --output."
-        ) from error

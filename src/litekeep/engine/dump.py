@@ -9,20 +9,17 @@ first, because SQLite has to jump about in it; that needs room for the whole dat
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from litekeep import faults
 from litekeep.engine.source import view_or_culprit
+from litekeep.engine.target import refuse_target, whole_file
 from litekeep.sqlite.check import connect_view
 from litekeep.sqlite.dump import Dump
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
 from litekeep.sqlite.translate import translated
-from litekeep.store.files import fsync_folder, write_all
-from litekeep.store.files import translated as translated_file
-from litekeep.store.temporary import temporary_file
+from litekeep.store.files import write_all
 
 _BATCH_SIZE = 1 << 20
 
@@ -66,26 +63,22 @@ def dump(
         return DumpResult(size, tuple(text.errors))
 
 
-def dump_to_file(database: Path, target: Path) -> DumpResult:
+def dump_to_file(database: Path, target: Path, *, replaces: bool) -> DumpResult:
     """
-    Write the database at *database* as SQL text to *target*, replacing it.
+    Write the database at *database* as SQL text to *target*.
 
     The file appears whole or not at all.
 
     Raises:
+        UserError: *target* is not to be written over: see `refuse_target`.
+
         StoreError: It cannot be written.
 
         DatabaseUnusable: The database cannot be read at all.
     """
-    folder = target.absolute().parent
-    with translated_file(target), temporary_file(folder) as (path, file):
-        result = dump(database, lambda data: write_all(file, data, target.name))
-        faults.reach("fsync dump")
-        os.fsync(file.fileno())
-        faults.reach("rename dump")
-        path.replace(target)
-        fsync_folder(folder)
-    return result
+    refuse_target(target, sources=(database,))
+    with whole_file(target, replaces=replaces) as file:
+        return dump(database, lambda data: write_all(file, data, target.name))
 
 
 def _batches(rows: Iterable[bytes]) -> Iterator[bytes]:

@@ -30,6 +30,7 @@ from litekeep.engine.ownership import adopt_ownership
 from litekeep.engine.points import RestorePoint, choose, nearest_first, read_points
 from litekeep.engine.staging import opened_in, write_failed
 from litekeep.engine.swap import complete, refuse_if_open, swap
+from litekeep.engine.target import refuse_stored
 from litekeep.engine.undo import SIDECARS
 from litekeep.errors import (
     CorruptionError,
@@ -41,6 +42,7 @@ from litekeep.errors import (
     StoreError,
     TargetExists,
 )
+from litekeep.paths import exists, is_file, is_folder
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import Manifest
 from litekeep.sqlite.check import FAILED, OK, Check
@@ -173,7 +175,7 @@ def plan_restore_file(
     Raises:
         NotFound: There is no such file; and as `plan_restore`.
     """
-    if not file.is_file():
+    if not is_file(file):
         raise NotFound(f"no file at {file}", hint="Check the path.")
     for suffix in SIDECARS:
         log = Path(f"{file}{suffix}")
@@ -220,9 +222,10 @@ def _real_target(target: Path) -> Path:
 
 def _checked(plan: RestorePlan) -> RestorePlan:
     target = plan.target
-    if not target.parent.is_dir():
+    if not is_folder(target.parent):
         raise NotFound(f"no folder at {target.parent}", hint="Make it first, or check the path.")
-    if target.exists():
+    refuse_stored(target)
+    if exists(target):
         if not plan.replaces:
             raise TargetExists(
                 f"{target} exists",
