@@ -151,6 +151,6 @@ def _show_plan(jobs: tuple[BackupJob, ...], options: Options) -> None:
         output.json_object({"plan": plan})
         return
     for job in jobs:
-        output.line(f"would back up {job.database} as {job.name}, {job.format}, to")
+        output.result(f"would back up {job.database} as {job.name}, {job.format}, to")
         for repository in job.repositories:
-            output.line(f"  {repository.store.url}")
+            output.result(f"  {repository.store.url}")

@@ -27,4 +27,4 @@ def command(context: click.Context, shell: str, options: Options) -> None:
     kind = get_completion_class(shell)
     assert kind is not None, "click knows the shells that we let pass"
     script = kind(context.find_root().command, {}, "litekeep", "_LITEKEEP_COMPLETE").source()
-    output.raw(script)
+    output.text(script)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +76,7 @@ def command(
             if target is not None:
                 result = dump_to_file(path, full_path(target), replaces=replace)
             else:
-                result = dump(path, _write)
+                result = dump(path, output.data)
         except BrokenPipeError:
             # The reader has seen enough.  Our end of the pipe is closed by the caller.
             return EXIT_PIPE_CLOSED
@@ -93,13 +91,6 @@ def command(
             hint="Compare with an earlier restore point: litekeep list shows them.",
         )
     return 0
-
-
-def _write(data: bytes) -> None:
-    view = memoryview(data)
-    descriptor = sys.stdout.fileno()
-    while len(view) > 0:
-        view = view[os.write(descriptor, view) :]
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ def listener(options: Options, *, prefix: str) -> Iterator[Shown]:
     """
     if options.is_json or options.is_quiet:
         yield _Warnings()
-    elif sys.stdout.isatty() and sys.stderr.isatty():
+    elif output.is_terminal(sys.stdout, sys.stderr):
         # rich costs 60 ms to import: only a terminal pays.
         from litekeep.cli.progress import Bar
 

@@ -79,7 +79,7 @@ def command(
         refuse_target(full_path(target))
         if exists(target) and not force:
             raise TargetExists(f"{target} exists", hint="Give --force to overwrite it.")
-    asks = not yes and not options.is_json and sys.stdin.isatty() and sys.stdout.isatty()
+    asks = not yes and not options.is_json and output.is_terminal(sys.stdin, sys.stdout)
     paths = [_checked(path) for path in databases] or _look(folder, asks=asks)
     if asks and not databases:
         stores = stores or _ask_stores()
@@ -93,7 +93,7 @@ def command(
     # What we write must be what we would read.
     read_text(text, target, os.environ)
     if is_dry_run:
-        output.raw(text)
+        output.text(text)
         return
     # Readable by its owner alone: it may come to hold secrets.
     with whole_file(full_path(target), replaces=force) as file:

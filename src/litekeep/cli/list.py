@@ -50,10 +50,10 @@ def command(source: str | None, database: str | None, options: Options) -> int:
         if options.is_quiet:
             break
         if len(found) > 1:
-            output.line(f"{item.name}:")
+            output.result(f"{item.name}:")
         if not points.points:
             places = ", ".join(repository.store.url for repository in item.repositories)
-            output.line(f"no restore points yet in {places}; litekeep backup makes one")
+            output.result(f"no restore points yet in {places}; litekeep backup makes one")
             continue
         _show(points, zone_of(settings), is_verbose=options.is_verbose)
     return 0
@@ -98,12 +98,12 @@ def _warn(points: Points) -> None:
 def _show(points: Points, zone: tzinfo, *, is_verbose: bool) -> None:
     rows = [_row(point, zone) for point in points.points]
     widths = [max(len(row[column]) for row in (_HEADS, *rows)) for column in range(len(_HEADS))]
-    output.line(_aligned(_HEADS, widths))
+    output.result(_aligned(_HEADS, widths))
     for point, row in zip(points.points, rows, strict=True):
-        output.line(_aligned(row, widths))
+        output.result(_aligned(row, widths))
         if is_verbose:
             for copy in point.copies:
-                output.line(f"    {copy.repository.store.url.rstrip('/')}/{copy.object}")
+                output.result(f"    {copy.repository.store.url.rstrip('/')}/{copy.object}")
 
 
 def _row(point: RestorePoint, zone: tzinfo) -> tuple[str, ...]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
-import traceback
 from collections.abc import Sequence
 
 import click
@@ -93,6 +92,7 @@ def group(context: click.Context, options: Options) -> None:
 
 def main() -> None:
     """Run the command line of this process."""
+    output.occupy_closed()
     sys.exit(run(sys.argv[1:]))
 
 
@@ -133,7 +133,10 @@ def _outcome(arguments: Sequence[str], *, is_json: bool) -> int:
     except Terminated:
         return _stopped(EXIT_TERMINATED, is_json=is_json)
     except Exception as error:  # noqa: BLE001 (whatever it is, it is shown)
-        traceback.print_exc()
+        unwritable = output.failure() if isinstance(error, OSError) else None
+        if unwritable is not None:  # click wrote help to it
+            output.show_error(unwritable, is_json=is_json)
+            return unwritable.exit_code
         output.show_bug(error, is_json=is_json)
         return EXIT_BUG
     return result if isinstance(result, int) else 0
