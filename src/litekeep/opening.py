@@ -14,19 +14,34 @@ from typing import cast
 from litekeep.config.places import Place
 from litekeep.config.secrets import fetch_secret
 from litekeep.config.settings import StoreSettings
-from litekeep.errors import AccessDenied, UserError
+from litekeep.errors import AccessDenied, LitekeepError, UserError
 from litekeep.repository.layout import Layout, Repository
 from litekeep.secret import Secret
 from litekeep.store.open import check_url, open_store
 from litekeep.store.options import StoreOptions
+from litekeep.store.unopened import UnopenedStore
 
 
 def open_all(
     places: Sequence[Place], database: str, zone: tzinfo, environ: Mapping[str, str]
 ) -> tuple[Repository, ...]:
-    """Open the repositories, those on this machine first: distant ones are fed from them."""
-    opened = [open_repository(place, database, zone, environ) for place in places]
+    """
+    Open the repositories, those on this machine first: distant ones are fed from them.
+
+    A store that cannot be opened is in its place all the same and fails when it is used, so
+    that the others go on.
+    """
+    opened = [_opened_or_not(place, database, zone, environ) for place in places]
     return tuple(sorted(opened, key=lambda repository: repository.store.staging is None))
+
+
+def _opened_or_not(
+    place: Place, database: str, zone: tzinfo, environ: Mapping[str, str]
+) -> Repository:
+    try:
+        return open_repository(place, database, zone, environ)
+    except LitekeepError as error:
+        return Repository(UnopenedStore(place.url, error), database, _layout(place), zone)
 
 
 def open_repository(
@@ -47,7 +62,11 @@ def open_repository(
             raise
         message = f"{place.store.where}: the store {place.store.name!r}: {error.message}"
         raise type(error)(message, hint=error.hint) from error
-    return Repository(store, database, cast("Layout", place.store.layout), zone)
+    return Repository(store, database, _layout(place), zone)
+
+
+def _layout(place: Place) -> Layout:
+    return cast("Layout", place.store.layout)
 
 
 def refuse_url(url: str) -> None:

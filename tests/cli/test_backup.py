@@ -164,7 +164,7 @@ def test_one_database_that_fails_does_not_keep_the_others_from_their_backup(shel
     as_json = shell.run("backup", "--json")
 
     assert ran.code == as_json.code == 11
-    assert "error: no database at " in ran.err
+    assert "error: b: no database at " in ran.err
     assert [backup.get("name", "")[:2] for backup in as_json.json["backups"]] == ["a_", "", "c_"]
     assert len(shell.run("list", "c", "--json").json["restore_points"]) == 2
 

@@ -67,38 +67,39 @@ def command(
         allow_unsafe_file_system=allow_unsafe_file_system,
     )
     if is_dry_run:
-        _show_plan(jobs, options)
-        return 0
+        return _show_plan(jobs, options)
     results: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
     for job in jobs:
         try:
             if len(jobs) > 1 and not options.is_json and not options.is_quiet:
                 output.line(f"{job.name}: {job.database}")
-            results.append(_run(job, options, failures))
+            results.append(_run(job, options, failures, about=job.name if len(jobs) > 1 else ""))
         except LitekeepError as error:
             # One database that fails does not keep the others from their backup.
             if len(jobs) == 1:
                 raise
             failures.append(error)
             if not options.is_json:
-                output.show_error(error, is_json=False)
+                output.show_error(error, is_json=False, about=job.name)
             results.append({"database": str(job.database), "error": output.error_fields(error)})
     if options.is_json:
         output.json_object(results[0] if len(jobs) == 1 else {"backups": results})
     return failures[0].exit_code if failures else 0
 
 
-def _run(job: BackupJob, options: Options, failures: list[LitekeepError]) -> dict[str, Any]:
+def _run(
+    job: BackupJob, options: Options, failures: list[LitekeepError], *, about: str
+) -> dict[str, Any]:
     """Make one backup and show it; return its JSON."""
-    with listener(options, prefix="sqlite-backup") as shown:
+    with listener(options, prefix="sqlite-backup", about=about) as shown:
         result = backup(job, shown.hear)
         if result.failure is None:
             shown.end(_summary(result), "Backup completed successfully")
     if result.failure is not None:
         failures.append(result.failure)
         if not options.is_json:
-            output.show_error(result.failure, is_json=False)
+            output.show_error(result.failure, is_json=False, about=about)
     return as_json(result)
 
 
@@ -137,7 +138,10 @@ def _summary(result: BackupResult) -> str:
     )
 
 
-def _show_plan(jobs: tuple[BackupJob, ...], options: Options) -> None:
+def _show_plan(jobs: tuple[BackupJob, ...], options: Options) -> int:
+    """Show what would be done; return the code of the first store that cannot be opened."""
+    unopened = [store for job in jobs for store in job.unopened]
+    code = unopened[0].error.exit_code if unopened else 0
     if options.is_json:
         plan = [
             {
@@ -145,12 +149,20 @@ def _show_plan(jobs: tuple[BackupJob, ...], options: Options) -> None:
                 "name": job.name,
                 "format": job.format,
                 "stores": [repository.store.url for repository in job.repositories],
+                "unopened": [
+                    {"store": store.url, "error": output.error_fields(store.error)}
+                    for store in job.unopened
+                ],
             }
             for job in jobs
         ]
         output.json_object({"plan": plan})
-        return
+        return code
     for job in jobs:
         output.result(f"would back up {job.database} as {job.name}, {job.format}, to")
         for repository in job.repositories:
             output.result(f"  {repository.store.url}")
+        for store in job.unopened:
+            about = f"{job.name}: {store.url}" if len(jobs) > 1 else store.url
+            output.show_error(store.error, is_json=False, about=about)
+    return code

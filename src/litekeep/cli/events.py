@@ -34,7 +34,7 @@ class Shown(Protocol):
 
 
 @contextlib.contextmanager
-def listener(options: Options, *, prefix: str) -> Iterator[Shown]:
+def listener(options: Options, *, prefix: str, about: str = "") -> Iterator[Shown]:
     """
     Show events while the context lasts.
 
@@ -42,9 +42,11 @@ def listener(options: Options, *, prefix: str) -> Iterator[Shown]:
         options: The common options.
 
         prefix: Of plain lines.
+
+        about: Which database of several; what stands alone says so.
     """
     if options.is_json or options.is_quiet:
-        yield _Warnings()
+        yield _Warnings(about)
     elif output.is_terminal(sys.stdout, sys.stderr):
         # rich costs 60 ms to import: only a terminal pays.
         from litekeep.cli.progress import Bar
@@ -56,12 +58,15 @@ def listener(options: Options, *, prefix: str) -> Iterator[Shown]:
 
 
 class _Warnings:
-    """Shows what wants attention, on standard error."""
+    """Shows what wants attention, on standard error, and which database it is about."""
+
+    def __init__(self, about: str) -> None:
+        self._start = f"warning: {about}: " if about else "warning: "
 
     def hear(self, event: events.Event) -> None:
         match event:
             case events.Warned(message, hint):
-                output.line(f"warning: {message}", is_error=True)
+                output.line(f"{self._start}{message}", is_error=True)
                 if hint:
                     output.line(f"hint: {hint}", is_error=True)
             case _:

@@ -20,6 +20,7 @@ from litekeep.cli.options import (
 from litekeep.cli.points import point_fields, show_time
 from litekeep.clock import now
 from litekeep.engine.points import Points, RestorePoint, read_points
+from litekeep.errors import LitekeepError
 from litekeep.sources import Source, find_sources, load_settings, zone_of
 from litekeep.units import show_duration, show_size
 
@@ -39,24 +40,30 @@ def command(source: str | None, database: str | None, options: Options) -> int:
     """
     settings = load_settings(options.config)
     sources = find_sources(settings, source, name=database)
-    found = [(item, read_points(item.repositories)) for item in sources]
-    for _, points in found:
-        _warn(points)
-    if options.is_json:
-        objects = [_as_json(item, points) for item, points in found]
-        output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
-        return 0
-    for item, points in found:
-        if options.is_quiet:
-            break
-        if len(found) > 1:
-            output.result(f"{item.name}:")
-        if not points.points:
-            places = ", ".join(repository.store.url for repository in item.repositories)
-            output.result(f"no restore points yet in {places}; litekeep backup makes one")
+    objects: list[dict[str, Any]] = []
+    failures: list[LitekeepError] = []
+    for item in sources:
+        about = item.name if len(sources) > 1 else ""
+        try:
+            points = read_points(item.repositories)
+        except LitekeepError as error:
+            # One database that cannot be listed does not hide the others.
+            if not about:
+                raise
+            failures.append(error)
+            objects.append({"database": item.name, "error": output.error_fields(error)})
+            if not options.is_json:
+                output.show_error(error, is_json=False, about=about)
             continue
-        _show(points, zone_of(settings), is_verbose=options.is_verbose)
-    return 0
+        _warn(points, about)
+        objects.append(_as_json(item, points))
+        if not options.is_json and not options.is_quiet:
+            if about:
+                output.result(f"{about}:")
+            _show(item, points, zone_of(settings), is_verbose=options.is_verbose)
+    if options.is_json:
+        output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
+    return failures[0].exit_code if failures else 0
 
 
 def _as_json(source: Source, points: Points) -> dict[str, Any]:
@@ -81,21 +88,24 @@ def _as_json(source: Source, points: Points) -> dict[str, Any]:
     }
 
 
-def _warn(points: Points) -> None:
-    """Say what is not in the list, on standard error."""
+def _warn(points: Points, about: str) -> None:
+    """Say what is not in the list, on standard error, and of which database of several."""
+    start = f"warning: {about}: " if about else "warning: "
     for repository, error in points.unread:
-        output.line(
-            f"warning: {repository.store.url} is not listed: {error.message}", is_error=True
-        )
+        output.line(f"{start}{repository.store.url} is not listed: {error.message}", is_error=True)
         if error.hint:
             output.line(f"hint: {error.hint}", is_error=True)
     for leftover in points.leftovers:
         output.line(
-            f"warning: {leftover.repository.store.url}: {leftover.error.message}", is_error=True
+            f"{start}{leftover.repository.store.url}: {leftover.error.message}", is_error=True
         )
 
 
-def _show(points: Points, zone: tzinfo, *, is_verbose: bool) -> None:
+def _show(source: Source, points: Points, zone: tzinfo, *, is_verbose: bool) -> None:
+    if not points.points:
+        places = ", ".join(repository.store.url for repository in source.repositories)
+        output.result(f"no restore points yet in {places}; litekeep backup makes one")
+        return
     rows = [_row(point, zone) for point in points.points]
     widths = [max(len(row[column]) for row in (_HEADS, *rows)) for column in range(len(_HEADS))]
     output.result(_aligned(_HEADS, widths))

@@ -126,11 +126,21 @@ def error_fields(error: LitekeepError) -> dict[str, Any]:
     }
 
 
-def show_error(error: LitekeepError, *, is_json: bool) -> None:
-    """Show an error of ours: JSON, or two lines, also where no JSON can be written."""
+def show_error(error: LitekeepError, *, is_json: bool, about: str = "") -> None:
+    """
+    Show an error of ours: JSON, or two lines, also where no JSON can be written.
+
+    Args:
+        error: To be shown.
+
+        is_json: As JSON if possible.
+
+        about: What it is about, such as one database of several; the lines say so.
+    """
     if is_json and _is_shown(error_fields(error)):
         return
-    line(f"error: {error.message}", is_error=True)
+    start = f"error: {about}: " if about else "error: "
+    line(f"{start}{error.message}", is_error=True)
     if error.hint:
         line(f"hint: {error.hint}", is_error=True)
 

@@ -48,16 +48,17 @@ def command(source: str | None, sample: str, database: str | None, options: Opti
     failures: list[LitekeepError] = []
     sources = find_sources(settings, source, name=database)
     for item in sources:
-        with listener(options, prefix="sqlite-verify") as shown:
-            if len(sources) > 1:
-                shown.say(f"{item.name}:")
+        about = item.name if len(sources) > 1 else ""
+        with listener(options, prefix="sqlite-verify", about=about) as shown:
+            if about:
+                shown.say(f"{about}:")
             result = verify(item.repositories, state=state, share=share, report=shown.hear)
             _show(result, shown)
         objects.append(as_json(result, item.name))
         if result.failure is not None:
             failures.append(result.failure)
             if not options.is_json:
-                output.show_error(result.failure, is_json=False)
+                output.show_error(result.failure, is_json=False, about=about)
     if options.is_json:
         output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
     return failures[0].exit_code if failures else 0

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -70,6 +69,7 @@ from litekeep.sqlite.checking import CheckProcess
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS, LiveView, resolve
 from litekeep.sqlite.view import Pages, View
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead
+from litekeep.store.unopened import UnopenedStore
 from litekeep.units import show_duration
 from litekeep.version import VERSION
 
@@ -99,6 +99,12 @@ class BackupJob:
     busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
     clock: Clock = field(default=now, repr=False)
     sleep: Sleep = field(default=sleep, repr=False)
+
+    @property
+    def unopened(self) -> tuple[UnopenedStore, ...]:
+        """The stores that could not be opened, and will fail."""
+        stores = (repository.store for repository in self.repositories)
+        return tuple(store for store in stores if isinstance(store, UnopenedStore))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +168,16 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
         DatabaseUnusable: The database cannot be read, or not safely.
 
         StoreError: There is no room for the compressed snapshot.
+
+        LitekeepError: No store could be opened; the first one's error.
     """
     if not job.repositories:
         raise UserError("no store to back up to", hint="Name one with --to.")
+    if len(job.unopened) == len(job.repositories):
+        raise job.unopened[0].error
     _check_label(job.label)
     codec = codec_named(job.format)
-    report = _one_at_a_time(report)
+    report = events.one_at_a_time(report)
     started = monotonic()
     real = resolve(job.database)
     if is_pending(Path(real)):
@@ -368,7 +378,7 @@ def _result(
     return BackupResult(
         database=database,
         time=captured.time,
-        name=outcomes[0].name,
+        name=next((o.name for o in outcomes if o.error is None), outcomes[0].name),
         integrity=captured.check.result,
         integrity_detail=captured.check.detail,
         size=captured.view.size,
@@ -380,13 +390,3 @@ def _result(
         format=codec.name,
         stores=outcomes,
     )
-
-
-def _one_at_a_time(report: events.Report) -> events.Report:
-    lock = threading.Lock()
-
-    def locked(event: events.Event) -> None:
-        with lock:
-            report(event)
-
-    return locked

@@ -31,6 +31,8 @@ from litekeep.errors import (
 )
 from litekeep.repository.layout import Repository, manifest_of, next_second
 from litekeep.repository.manifest import DATABASE_KEY, ID_KEY, Manifest, encode
+from litekeep.store.base import FAILURES
+from litekeep.store.unopened import UnopenedStore
 
 NAME_ATTEMPTS_MAX = 30
 GIVE_UP_SECONDS = 5.0
@@ -152,6 +154,8 @@ class Delivery:
         url = repository.store.url
         placed = Placed(repository, repository.name_at(time), "")
         has_manifest = False
+        if isinstance(repository.store, UnopenedStore):
+            return StoreOutcome(url, placed.name, "", repository.store.error, True)
         try:
             placed = self._claim(repository, time)
             self._put_data(placed, size_max)
@@ -238,7 +242,7 @@ class Delivery:
             return True
         try:
             withdraw(repository, data_object, self._id)
-        except (StoreError, CorruptionError):
+        except (CorruptionError, *FAILURES):
             return False
         return True
 

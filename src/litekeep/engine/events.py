@@ -8,6 +8,7 @@ several threads, one at a time.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -83,6 +84,17 @@ class Warned:
 
 Event = Progress | Integrity | Compressed | Stored | LatestMoved | StoreFailed | Note | Warned
 Report = Callable[[Event], None]
+
+
+def one_at_a_time(report: Report) -> Report:
+    """Return a report that several threads may call."""
+    lock = threading.Lock()
+
+    def locked(event: Event) -> None:
+        with lock:
+            report(event)
+
+    return locked
 
 
 def ignore(event: Event) -> None:

@@ -33,6 +33,7 @@ from litekeep.errors import (
 )
 from litekeep.repository.layout import Repository, manifest_of
 from litekeep.repository.manifest import ID_KEY
+from litekeep.store.base import FAILURES
 from litekeep.store.files import fsync_folder, make_folders
 from litekeep.store.temporary import temporary_file
 
@@ -212,7 +213,7 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
                 if withdraw(repository, data_object, snapshot_id):
                     lines.append(f"removed {data_object} from {store.url}, left by a killed run")
                 withdrawn.add((snapshot_id, store.url))
-        except (StoreError, CorruptionError) as error:  # the latter: a blob's metadata
+        except (CorruptionError, *FAILURES) as error:  # the latter: a blob's metadata
             lines.append(f"could not clean up in {store.url}: {error.message}")
     left = []
     for item in begun:

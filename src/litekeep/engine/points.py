@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from litekeep import workers
-from litekeep.errors import LitekeepError, NotFound, StoreError
+from litekeep.errors import LitekeepError, NotFound
 from litekeep.repository.catalog import Contents, Leftover, Snapshot, read_contents
 from litekeep.repository.layout import Repository
 from litekeep.repository.marks import Proof
+from litekeep.store.base import FAILURES
 from litekeep.units import show_duration
 from litekeep.when import At, Before, Latest, Named, Txid, When
 
@@ -62,7 +63,7 @@ class Points:
 
     points: tuple[RestorePoint, ...]
     leftovers: tuple[Leftover, ...]
-    unread: tuple[tuple[Repository, StoreError], ...]
+    unread: tuple[tuple[Repository, LitekeepError], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +90,15 @@ def read_points(repositories: Sequence[Repository]) -> Points:
     Read what all *repositories* of one database hold.
 
     Raises:
-        StoreError: None of them answered.
+        StoreError, UserError: None of them could be read; the first one's error.
     """
     groups: dict[str, list[Snapshot]] = {}
     leftovers: list[Leftover] = []
-    unread: list[tuple[Repository, StoreError]] = []
+    unread: list[tuple[Repository, LitekeepError]] = []
     for repository in nearest_first(repositories):
         try:
             contents = read_quickly(repository)
-        except StoreError as error:
+        except FAILURES as error:
             unread.append((repository, error))
             continue
         leftovers += contents.leftovers

@@ -39,7 +39,6 @@ from litekeep.errors import (
     LitekeepError,
     NoSpace,
     NotFound,
-    StoreError,
     TargetExists,
 )
 from litekeep.paths import exists, is_file, is_folder
@@ -48,7 +47,7 @@ from litekeep.repository.manifest import Manifest
 from litekeep.sqlite.check import FAILED, OK, Check
 from litekeep.sqlite.checking import CheckProcess
 from litekeep.sqlite.view import View
-from litekeep.store.base import Store
+from litekeep.store.base import FAILURES, Store
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead
 from litekeep.units import show_size
@@ -86,7 +85,7 @@ class RestorePlan:
     keep_undo: bool
     assume_stopped: bool
     size: int | None
-    unread: tuple[tuple[str, StoreError], ...] = ()
+    unread: tuple[tuple[str, LitekeepError], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +261,7 @@ class _Restore:
             with opened_in(target.parent) as (path, file):
                 try:
                     fetched, check = self._proved(copy, path, file)
-                except (CorruptionError, StoreError) as failed:
+                except (CorruptionError, *FAILURES) as failed:
                     if isinstance(failed, NoSpace):
                         raise
                     error = failed

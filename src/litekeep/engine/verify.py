@@ -35,6 +35,7 @@ from litekeep.errors import (
 )
 from litekeep.repository.catalog import Contents, Snapshot, database_names
 from litekeep.repository.layout import Repository
+from litekeep.store.base import FAILURES
 from litekeep.store.temporary import temporary_file
 
 _RECORD_NAME = "verified.json"
@@ -111,7 +112,7 @@ def verify(
     for snapshot in sample:
         try:
             _read(snapshot)
-        except (CorruptionError, StoreError) as error:
+        except (CorruptionError, *FAILURES) as error:
             damaged.append(Damage(snapshot.repository.store.url, snapshot.object, error))
         else:
             record.note(snapshot, clock)
@@ -136,7 +137,7 @@ def _read_all(
     for repository in repositories:
         try:
             found = read_quickly(repository)
-        except StoreError as error:
+        except FAILURES as error:
             damaged.append(Damage(repository.store.url, "", error))
             continue
         contents.append((repository, found))
@@ -178,7 +179,7 @@ def _check_latest(repository: Repository, contents: Contents) -> list[Damage]:
                 )
         except BlobNotFound:
             continue
-        except (CorruptionError, StoreError) as error:
+        except (CorruptionError, *FAILURES) as error:
             damaged.append(Damage(repository.store.url, name, error))
     return damaged
 

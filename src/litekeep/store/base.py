@@ -35,7 +35,8 @@ RULES (`tests/contract/` holds every store to each of them, by number)
       all; `head` returns it, `list` does not.  A blob's `version` changes whenever
       its bytes do.
   13. Names are checked by `check_name` before anything is asked of a server.
-  14. Foreign errors never escape: every failure is one of `errors.StoreError`,
+  14. Foreign errors never escape: every failure is one of `errors.StoreError`, or a
+      `UserError` where what the store was set up with cannot be used (`FAILURES`);
       and only `StoreUnavailable` is worth another try.
   15. `url` holds no secret, so it may be printed and stored.
   16. A store may be used from several threads at once.
@@ -52,7 +53,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from litekeep.errors import BlobNotFound, NameTaken, StoreError
+from litekeep.errors import BlobNotFound, NameTaken, StoreError, UserError
 
 PIECE_SIZE_MAX = 1 << 20
 NAME_SIZE_MAX = 1000
@@ -64,6 +65,9 @@ PROBE_NAME = ".litekeep-probe"
 # that every repository can be copied to a directory.
 _HIDDEN = re.compile(r"\.litekeep-[0-9a-f]{16}\.tmp|\.litekeep\.lock|\..+\.meta")
 _METADATA_NAME = re.compile(r"[a-z][a-z0-9-]*")
+
+#: What a store raises (rule 14).
+FAILURES = (StoreError, UserError)
 
 #: Bytes, or an iterable that starts afresh each time `iter` is called on it.
 Body = bytes | Iterable[bytes]
