@@ -44,7 +44,7 @@ ROOMS: dict[str, set[str]] = {
     "opening": {"config", "repository", "store"},
     "lookup": {"opening", "config", "repository", "codec"},
     "sources": {"lookup", "opening", "config", "engine", "repository", "codec", "sqlite"},
-    "jobs": {"sources", "config", "engine", "sqlite"},
+    "jobs": {"sources", "config", "engine", "repository", "sqlite"},
     "library": {"config", "sources", "jobs", "engine"},
     # Thin over them all.
     "cli": {"library", "sources", "jobs", "opening", "config", "engine", "host"},

@@ -6,12 +6,21 @@ From settings to what an engine is to do with the backups that there are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from litekeep.clock import now
-from litekeep.config.settings import Settings
+from litekeep.config.environment import LOCAL, environment_keep
+from litekeep.config.settings import KeepSettings, Settings, keys_of
+from litekeep.config.values import allowed_of, value_of
 from litekeep.engine.drill import DrillJob
+from litekeep.engine.prune import Policy
+from litekeep.engine.retain import Keep
+from litekeep.errors import UserError
+from litekeep.repository.layout import Repository
 from litekeep.sources import find_sources, zone_of
 from litekeep.sqlite.examine import Assertion
 from litekeep.when import parse_when
@@ -62,3 +71,85 @@ def drill_jobs(
         )
         jobs.append((found.name, job))
     return tuple(jobs)
+
+
+def prune_policies(
+    settings: Settings,
+    repositories: Sequence[Repository],
+    *,
+    keep: Keep | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Policy, ...]:
+    """
+    Return how long snapshots stay in each of *repositories*.
+
+    Args:
+        settings: In force.  A store's own `keep` counts before that of `[retention]`;
+            without a file, the environment says it for the local folder.
+
+        repositories: Of one database.
+
+        keep: What wins over all of that.
+
+        environ: The environment; the real one if None.
+    """
+    environ = os.environ if environ is None else environ
+    policies = [_policy(settings, repository, environ) for repository in repositories]
+    if keep is None:
+        return tuple(policies)
+    days = settings.retention.undelete_days
+    return tuple(dataclasses.replace(policy, keep=keep, undelete_days=days) for policy in policies)
+
+
+def keep_of(rules: Sequence[str]) -> Keep:
+    """
+    Return the policy that rules like ``daily=7`` make.
+
+    >>> keep_of(["last=3", "within=2d"])
+    Keep(last=3, within=172800.0, hourly=None, daily=None, weekly=None, monthly=None, yearly=None)
+
+    Raises:
+        UserError: One of them is none.
+    """
+    keys = dict(keys_of(KeepSettings))
+    values: dict[str, Any] = {}
+    for rule in rules:
+        name, mark, text = rule.partition("=")
+        if not mark or name not in keys:
+            raise UserError(
+                f"{rule!r} is no rule of retention",
+                hint=f"Write it like daily=7; rules are {', '.join(keys)}.",
+            )
+        key = keys[name]
+        found = int(text) if key.kind == "number" and text.isdecimal() else text
+        try:
+            values[name] = value_of(key, found, Path)
+        except ValueError:
+            raise UserError(
+                f"{text!r} is not what {name} takes", hint=f"Allowed: {allowed_of(key)}."
+            ) from None
+    return Keep(**values)
+
+
+def prunes_after_backup(settings: Settings, environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether a backup that succeeded is to prune, as the guide's script does."""
+    environ = os.environ if environ is None else environ
+    if settings.file is None:
+        return environment_keep(environ) is not None
+    return settings.retention.after_backup
+
+
+def _policy(settings: Settings, repository: Repository, environ: Mapping[str, str]) -> Policy:
+    retention = settings.retention
+    undelete_days = retention.undelete_days
+    if settings.file is None:
+        keep = environment_keep(environ) if repository.place == LOCAL else None
+        undelete_days = 0  # that variable is about the room on this disk
+    else:
+        own = (store.keep for store in settings.stores if store.name == repository.place)
+        keep = next(own, None) or retention.keep
+    return Policy(repository, _keep(keep), minimum=retention.minimum, undelete_days=undelete_days)
+
+
+def _keep(keep: KeepSettings | None) -> Keep:
+    return Keep(**dataclasses.asdict(keep)) if keep is not None else Keep()

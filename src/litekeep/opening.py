@@ -41,7 +41,8 @@ def _opened_or_not(
     try:
         return open_repository(place, database, zone, environ)
     except LitekeepError as error:
-        return Repository(UnopenedStore(place.url, error), database, _layout(place), zone)
+        store = UnopenedStore(place.url, error)
+        return Repository(store, database, _layout(place), zone, place.store.name)
 
 
 def open_repository(
@@ -62,7 +63,7 @@ def open_repository(
             raise
         message = f"{place.store.where}: the store {place.store.name!r}: {error.message}"
         raise type(error)(message, hint=error.hint) from error
-    return Repository(store, database, _layout(place), zone)
+    return Repository(store, database, _layout(place), zone, place.store.name)
 
 
 def _layout(place: Place) -> Layout:

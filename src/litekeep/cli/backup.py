@@ -9,11 +9,14 @@ from typing import Any
 import click
 
 from litekeep.cli import output
-from litekeep.cli.events import listener
+from litekeep.cli.events import Shown, listener
 from litekeep.cli.options import Options, common_options, complete_files, dry_run_option
 from litekeep.config.settings import FORMATS, SnapshotSettings
+from litekeep.engine import events
 from litekeep.engine.backup import BackupJob, BackupResult, backup
+from litekeep.engine.prune import Policy, plan_prune, prune
 from litekeep.errors import LitekeepError
+from litekeep.jobs import prune_policies, prunes_after_backup
 from litekeep.sources import backup_jobs, load_settings
 from litekeep.units import show_duration, show_size
 
@@ -70,11 +73,18 @@ def command(
         return _show_plan(jobs, options)
     results: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
+    prunes = prunes_after_backup(settings)
+
+    def policies_of(job: BackupJob) -> tuple[Policy, ...]:
+        policies = prune_policies(settings, job.repositories) if prunes else ()
+        return tuple(policy for policy in policies if not policy.keep.is_empty)
+
     for job in jobs:
         try:
             if len(jobs) > 1 and not options.is_json and not options.is_quiet:
                 output.line(f"{job.name}: {job.database}")
-            results.append(_run(job, options, failures, about=job.name if len(jobs) > 1 else ""))
+            about = job.name if len(jobs) > 1 else ""
+            results.append(_run(job, options, failures, policies_of(job), about=about))
         except LitekeepError as error:
             # One database that fails does not keep the others from their backup.
             if len(jobs) == 1:
@@ -89,18 +99,36 @@ def command(
 
 
 def _run(
-    job: BackupJob, options: Options, failures: list[LitekeepError], *, about: str
+    job: BackupJob,
+    options: Options,
+    failures: list[LitekeepError],
+    policies: tuple[Policy, ...],
+    *,
+    about: str,
 ) -> dict[str, Any]:
-    """Make one backup and show it; return its JSON."""
+    """Make one backup and show it, and prune where it succeeded; return its JSON."""
     with listener(options, prefix="sqlite-backup", about=about) as shown:
         result = backup(job, shown.hear)
         if result.failure is None:
+            _prune(policies, shown)
             shown.end(_summary(result), "Backup completed successfully")
     if result.failure is not None:
         failures.append(result.failure)
         if not options.is_json:
             output.show_error(result.failure, is_json=False, about=about)
     return as_json(result)
+
+
+def _prune(policies: tuple[Policy, ...], shown: Shown) -> None:
+    """Prune; what fails is said and tried again after the next backup: this one stands."""
+    for policy in policies:
+        try:
+            result = prune(plan_prune(policy), shown.hear)
+            error: LitekeepError | None = result.error
+        except LitekeepError as failed:
+            error = failed
+        if error is not None:
+            shown.hear(events.Warned(f"nothing was pruned: {error.message}", error.hint))
 
 
 def as_json(result: BackupResult) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def command(
         if failure is not None:
             failures.append(failure)
             if not options.is_json:
-                output.show_error(failure, is_json=False)
+                output.show_error(failure, is_json=False, about=name if len(jobs) > 1 else "")
     if options.is_json:
         output.json_object(objects[0] if len(jobs) == 1 else {"databases": objects})
     return failures[0].exit_code if failures else 0

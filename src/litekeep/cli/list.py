@@ -29,9 +29,12 @@ _HEADS = ("TIME", "AGE", "KIND", "SIZE", "STORED", "STATE", "PROOF", "NAME", "LA
 
 @click.command(short_help="List restore points, newest first.")
 @source_argument
+@click.option(
+    "--deleted", "shows_deleted", is_flag=True, help="Those that were pruned and can come back."
+)
 @database_option
 @common_options
-def command(source: str | None, database: str | None, options: Options) -> int:
+def command(source: str | None, shows_deleted: bool, database: str | None, options: Options) -> int:
     """
     List restore points, newest first.
 
@@ -60,7 +63,10 @@ def command(source: str | None, database: str | None, options: Options) -> int:
         if not options.is_json and not options.is_quiet:
             if about:
                 output.result(f"{about}:")
-            _show(item, points, zone_of(settings), is_verbose=options.is_verbose)
+            if shows_deleted:
+                _show_deleted(points, zone_of(settings))
+            else:
+                _show(item, points, zone_of(settings), is_verbose=options.is_verbose)
     if options.is_json:
         output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
     return failures[0].exit_code if failures else 0
@@ -70,6 +76,15 @@ def _as_json(source: Source, points: Points) -> dict[str, Any]:
     return {
         "database": source.name,
         "restore_points": [point_fields(point) for point in points.points],
+        "deleted": [
+            {
+                "name": deleted.name,
+                "store": deleted.repository.store.url,
+                "time": output.iso(deleted.tombstone.time),
+                "can_come_back": deleted.has_data,
+            }
+            for deleted in points.deleted
+        ],
         "gaps": [],
         "window": None,
         "damaged": [
@@ -86,6 +101,15 @@ def _as_json(source: Source, points: Points) -> dict[str, Any]:
             for repository, error in points.unread
         ],
     }
+
+
+def _show_deleted(points: Points, zone: tzinfo) -> None:
+    for deleted in points.deleted:
+        gone = "" if deleted.has_data else "  its data is gone"
+        time = show_time(deleted.tombstone.time, zone)
+        output.result(f"{deleted.name}  pruned {time}  {deleted.repository.store.url}{gone}")
+    if not points.deleted:
+        output.result("nothing was pruned that could be brought back")
 
 
 def _warn(points: Points, about: str) -> None:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from litekeep import workers
 from litekeep.errors import LitekeepError, NotFound
-from litekeep.repository.catalog import Contents, Leftover, Snapshot, read_contents
+from litekeep.repository.catalog import Contents, Deleted, Leftover, Snapshot, read_contents
 from litekeep.repository.layout import Repository
 from litekeep.repository.marks import Proof
 from litekeep.store.base import FAILURES
@@ -58,12 +58,14 @@ class RestorePoint:
 @dataclass(frozen=True, slots=True)
 class Points:
     """
-    All restore points, newest first; what else lies there; stores that did not answer.
+    All restore points, newest first; what else lies there; stores that did not answer;
+    and what was pruned and can be brought back.
     """
 
     points: tuple[RestorePoint, ...]
     leftovers: tuple[Leftover, ...]
     unread: tuple[tuple[Repository, LitekeepError], ...]
+    deleted: tuple[Deleted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def read_points(repositories: Sequence[Repository]) -> Points:
     """
     groups: dict[str, list[Snapshot]] = {}
     leftovers: list[Leftover] = []
+    deleted: list[Deleted] = []
     unread: list[tuple[Repository, LitekeepError]] = []
     for repository in nearest_first(repositories):
         try:
@@ -102,12 +105,13 @@ def read_points(repositories: Sequence[Repository]) -> Points:
             unread.append((repository, error))
             continue
         leftovers += contents.leftovers
+        deleted += contents.deleted
         for snapshot in contents.snapshots:
             groups.setdefault(snapshot.identity, []).append(snapshot)
     if unread and len(unread) == len(repositories):
         raise unread[0][1]
     points = sorted(map(_point, groups.values()), key=lambda p: (p.time, p.name), reverse=True)
-    return Points(tuple(points), tuple(leftovers), tuple(unread))
+    return Points(tuple(points), tuple(leftovers), tuple(unread), tuple(deleted))
 
 
 def read_quickly(repository: Repository) -> Contents:

@@ -45,13 +45,14 @@ class Repository:
     One database's place in a store.
 
     The store's own URL holds the prefix, so names begin at the year (or, flat, at
-    the database's name).
+    the database's name).  `place` is what the configuration calls the store.
     """
 
     store: Store
     database: str
     layout: Layout = "dated"
     zone: tzinfo = UTC
+    place: str = ""
 
     def name_at(self, instant: datetime) -> str:
         """Return the name of a snapshot of this second."""

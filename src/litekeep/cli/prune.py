@@ -1,0 +1,137 @@
+"""
+`litekeep prune`: what retention says may go, said first, then done.
+"""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.events import Shown, listener
+from litekeep.cli.options import (
+    Options,
+    common_options,
+    database_option,
+    dry_run_option,
+    source_argument,
+)
+from litekeep.cli.points import show_time
+from litekeep.engine.prune import Policy, PrunePlan, PruneResult, plan_prune, prune
+from litekeep.errors import LitekeepError
+from litekeep.jobs import keep_of, prune_policies
+from litekeep.sources import find_sources, load_settings, zone_of
+from litekeep.units import show_size
+
+
+@click.command(short_help="Remove the snapshots that retention lets go.")
+@source_argument
+@click.option(
+    "--keep",
+    "rules",
+    multiple=True,
+    metavar="RULE=VALUE",
+    help="In place of what is configured, e.g. last=24, daily=7, within=30d; repeatable.",
+)
+@dry_run_option
+@database_option
+@common_options
+def command(
+    source: str | None,
+    rules: tuple[str, ...],
+    is_dry_run: bool,
+    database: str | None,
+    options: Options,
+) -> int:
+    """
+    Remove the snapshots that retention lets go.
+
+    SOURCE is a database (a path, or a name of the configuration), or a store (a folder or
+    a URL). Without it, all databases of the configuration are pruned. What goes can be
+    brought back for some days with litekeep undelete.
+    """
+    settings = load_settings(options.config)
+    keep = keep_of(rules) if rules else None
+    sources = find_sources(settings, source, name=database)
+    objects: list[dict[str, Any]] = []
+    failures: list[LitekeepError] = []
+    for item in sources:
+        with listener(options, prefix="sqlite-prune") as shown:
+            if len(sources) > 1:
+                shown.say(f"{item.name}:")
+            stores = []
+            for policy in prune_policies(settings, item.repositories, keep=keep):
+                zone = zone_of(settings)
+                stores.append(_prune(policy, shown, zone, failures, is_dry_run=is_dry_run))
+        objects.append({"database": item.name, "stores": stores})
+    if not options.is_json:
+        for failure in failures:
+            output.show_error(failure, is_json=False)
+    else:
+        output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
+    return failures[0].exit_code if failures else 0
+
+
+def _prune(
+    policy: Policy, shown: Shown, zone: tzinfo, failures: list[LitekeepError], *, is_dry_run: bool
+) -> dict[str, Any]:
+    """Plan, show and carry out one repository's pruning; return its JSON."""
+    url = policy.repository.store.url
+    try:
+        plan = plan_prune(policy)
+    except LitekeepError as error:
+        failures.append(error)
+        return {"url": url, "error": output.error_fields(error)}
+    _show_plan(plan, shown, zone)
+    if is_dry_run:
+        shown.say(f"{url}: nothing was removed (--dry-run)")
+        return _as_json(PruneResult(plan))
+    result = prune(plan, shown.hear)
+    if result.error is not None:
+        failures.append(result.error)
+    days = policy.undelete_days
+    back = f"; for {days} days litekeep undelete brings them back" if days else ""
+    shown.say(f"{url}: pruned {_count(len(result.pruned))}{back if result.pruned else ''}")
+    return _as_json(result)
+
+
+def _show_plan(plan: PrunePlan, shown: Shown, zone: tzinfo) -> None:
+    decisions = plan.retention.decisions
+    going = len(plan.retention.removed)
+    size = f", {show_size(plan.freed_size)}" if going else ""
+    url = plan.policy.repository.store.url
+    shown.say(f"{url}: {_count(len(decisions))}, of which {going} may go{size}")
+    if plan.retention.pause:
+        shown.say(f"{url}: nothing goes: {plan.retention.pause}")
+        return
+    for decision in decisions:
+        word = "keep  " if decision.stays else "remove"
+        name = decision.name.rpartition("/")[2]
+        reasons = f"  ({', '.join(decision.reasons)})" if decision.reasons else ""
+        shown.say(f"{word}  {show_time(decision.time, zone)}  {name}{reasons}")
+
+
+def _as_json(result: PruneResult) -> dict[str, Any]:
+    plan = result.plan
+    return {
+        "url": plan.policy.repository.store.url,
+        "pause": plan.retention.pause,
+        "snapshots": [
+            {
+                "object": decision.name,
+                "time": output.iso(decision.time),
+                "stays": decision.stays,
+                "reasons": list(decision.reasons),
+            }
+            for decision in plan.retention.decisions
+        ],
+        "pruned": list(result.pruned),
+        "deleted": list(result.deleted),
+        "error": output.error_fields(result.error) if result.error else None,
+    }
+
+
+def _count(number: int) -> str:
+    return f"{number} snapshot{'s' if number != 1 else ''}"

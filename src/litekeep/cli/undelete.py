@@ -1,0 +1,42 @@
+"""
+`litekeep undelete`: what was pruned, brought back while its data still lies there.
+"""
+
+from __future__ import annotations
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.options import Options, common_options, database_option, source_argument
+from litekeep.clock import now
+from litekeep.engine.prune import undelete
+from litekeep.errors import UserError
+from litekeep.sources import find_source, load_settings, zone_of
+from litekeep.when import Named, parse_when
+
+
+@click.command(short_help="Bring a pruned snapshot back.")
+@click.argument("name")
+@source_argument
+@database_option
+@common_options
+def command(name: str, source: str | None, database: str | None, options: Options) -> None:
+    """
+    Bring a pruned snapshot back, in every store where its data still lies.
+
+    NAME is the snapshot's; litekeep list --deleted shows those there are. SOURCE is a
+    database (a path, or a name of the configuration), or a store.
+    """
+    settings = load_settings(options.config)
+    when = parse_when(name, now(), zone_of(settings))
+    if not isinstance(when, Named):
+        raise UserError(
+            f"{name!r} is no snapshot's name",
+            hint="litekeep list --deleted shows the names of those that can be brought back.",
+        )
+    found = find_source(settings, source, name=database)
+    stores = [repository.store.url for repository in undelete(found.repositories, when.name)]
+    if options.is_json:
+        output.json_object({"name": when.name, "stores": stores})
+    elif not options.is_quiet:
+        output.result(f"{when.name} is a snapshot again in {', '.join(stores)}.")

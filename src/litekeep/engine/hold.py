@@ -1,0 +1,80 @@
+"""
+Holding a restore point: retention leaves it alone until it is let go.
+
+The hold is one small object beside each copy, put whole or not at all; a kill leaves
+some copies held and others not, and doing it again makes it right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from litekeep.clock import Clock, now
+from litekeep.engine.points import RestorePoint, choose, read_points
+from litekeep.errors import AccessDenied, StoreError, UserError
+from litekeep.repository.catalog import Snapshot
+from litekeep.repository.layout import HOLD_SUFFIX, Repository
+from litekeep.repository.manifest import TEXT_LENGTH_MAX
+from litekeep.repository.marks import Hold, encode_mark
+from litekeep.when import When
+
+
+def hold(
+    repositories: Sequence[Repository], when: When, *, reason: str = "", clock: Clock = now
+) -> RestorePoint:
+    """
+    Keep a restore point for ever, in every store that has it.
+
+    Raises:
+        NotFound: There is no such point.
+
+        UserError: The reason cannot be kept.
+
+        StoreError: A store did not take the hold; the others have it.
+    """
+    if len(reason) > TEXT_LENGTH_MAX or not (reason.isprintable()):
+        raise UserError(
+            "the reason is too long, or no plain text",
+            hint=f"Give at most {TEXT_LENGTH_MAX} printable characters.",
+        )
+    point = choose(read_points(repositories), when).point
+
+    def put(copy: Snapshot) -> None:
+        mark = Hold(id=copy.id, time=clock(), reason=reason)
+        copy.repository.store.put(copy.object + HOLD_SUFFIX, encode_mark(mark))
+
+    _in_each(point, put)
+    return point
+
+
+def unhold(repositories: Sequence[Repository], when: When) -> RestorePoint:
+    """
+    Let a restore point go, so that retention decides on it again.
+
+    Raises:
+        NotFound: There is no such point.
+
+        StoreError: A store did not take it; in the others it is let go.
+    """
+    point = choose(read_points(repositories), when).point
+
+    def remove(copy: Snapshot) -> None:
+        store = copy.repository.store
+        try:
+            store.delete(copy.object + HOLD_SUFFIX)
+        except AccessDenied:  # where deleting is not allowed, no bytes are no hold
+            store.put(copy.object + HOLD_SUFFIX, b"")
+
+    _in_each(point, remove)
+    return point
+
+
+def _in_each(point: RestorePoint, work: Callable[[Snapshot], None]) -> None:
+    failed: StoreError | None = None
+    for copy in point.copies:
+        try:
+            work(copy)
+        except StoreError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
