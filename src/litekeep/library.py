@@ -178,7 +178,8 @@ def plan_of(
     Decide what to restore under *settings*; the command line's way in.
 
     Raises:
-        UserError: There is no target, or a single file and a moment were named.
+        UserError: There is no target, or a single file and a moment were named, or the
+            point is of another file than the one whose place it would take.
     """
     file = None
     if source is not None:
@@ -207,6 +208,8 @@ def plan_of(
         replace=replace,
         keep_undo=undo,
         assume_stopped=assume_stopped,
+        database=found.database,
+        is_own_place=output is None,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import shlex
 import sqlite3
 import subprocess
@@ -337,3 +338,78 @@ def test_an_object_of_a_store_is_not_replaced_by_a_restore(shell, app):
 
         assert (ran.code, path.read_bytes()) == (2, before)
         assert "is an object of a store" in ran.err
+
+
+@pytest.fixture
+def mixed(shell):
+    """Two databases of one file name in one place, the second backed up last."""
+    shell.environ["LOCAL_BACKUP_DIR"] = "lb"
+    make_database(shell.folder / "p1/app.db", rows=1)
+    make_database(shell.folder / "p2/app.db", rows=2)
+    assert shell.run("backup", "p1/app.db").code == 0
+    return shell
+
+
+def test_a_backup_warns_once_where_two_databases_share_a_place(mixed):
+    first, second = mixed.run("backup", "p2/app.db"), mixed.run("backup", "p2/app.db")
+
+    (warning,) = [line for line in first.lines if "Warning" in line]
+    assert f"{mixed.folder}/p1/app.db on " in warning
+    assert f"{mixed.folder}/p2/app.db on " in warning
+    assert "a prefix or a name of its own" in first.out
+    assert first.code == 0
+    assert "Warning" not in second.out
+
+
+def test_one_database_is_not_restored_over_another_of_its_name(mixed):
+    name = mixed.run("list", "p1/app.db", "--json").json["restore_points"][0]["name"]
+    mixed.run("backup", "p2/app.db")
+
+    for arguments in (["p1/app.db", "--replace"], ["p1/app.db", "--replace", "--dry-run"]):
+        ran = mixed.run("restore", *arguments)
+        assert ran.code == 2
+        assert f"is of {mixed.folder}/p2/app.db, not of {mixed.folder}/p1/app.db" in ran.err
+        assert name in ran.err
+    assert count_rows(mixed.folder / "p1/app.db") == 1
+    (mixed.folder / "p1/app.db").unlink()
+    assert mixed.run("restore", "p1/app.db").code == 2
+    assert mixed.run("restore", "p1/app.db", "--at", name).code == 0
+    assert count_rows(mixed.folder / "p1/app.db") == 1
+
+
+def test_who_names_the_target_gets_the_other_database_and_is_told(mixed):
+    mixed.run("backup", "p2/app.db")
+
+    ran = mixed.run("restore", "p1/app.db", "--output", "p1/app.db", "--replace")
+
+    assert ran.code == 0
+    assert f"taken of {mixed.folder}/p2/app.db on " in ran.out
+    assert count_rows(mixed.folder / "p1/app.db") == 2
+
+
+def test_a_snapshot_of_another_host_is_restored_with_a_note(shell, app):
+    shell.run("backup", "app.db")
+    (manifest,) = (shell.folder / "app.db-backups").glob("*/*/*.json")
+    fields = json.loads(manifest.read_text())
+    fields["origin"] = {"host": "elsewhere", "path": "/srv/app.db"}
+    manifest.write_text(json.dumps(fields))
+
+    ran = shell.run("restore", "app.db", "--replace")
+
+    assert ran.code == 0
+    assert "taken of /srv/app.db on elsewhere" in ran.out
+    again = shell.run("backup", "app.db", "--quiet")
+    assert again.code == 0
+    assert again.err.count("/srv/app.db on elsewhere") == 1
+    (point, _) = shell.run("list", "app.db", "--json").json["restore_points"]
+    assert point["origin"]["path"] == str(app)
+
+
+def test_a_snapshot_of_the_same_database_by_another_name_is_its_own(shell, app):
+    (shell.folder / "link.db").symlink_to("app.db")
+    shell.run("backup", "app.db", "--to", "there")
+    shell.run("backup", "link.db", "--to", "there/link")
+
+    assert "taken of" not in shell.run("restore", "app.db", "--replace").out
+    listed = shell.run("list", "there/link", "--json").json["restore_points"]
+    assert listed[0]["origin"]["path"] == str(app)

@@ -23,6 +23,7 @@ def point_fields(point: RestorePoint) -> dict[str, Any]:
         "store": point.store,
         "stores": [copy.repository.store.url for copy in point.copies],
         "label": point.label,
+        "origin": _origin_fields(point),
         "held": point.is_held,
         "proof": _proof_fields(point),
         "state": point.state,
@@ -32,6 +33,13 @@ def point_fields(point: RestorePoint) -> dict[str, Any]:
 def show_time(time: datetime, zone: tzinfo) -> str:
     """Return an instant for a person, in the configured zone."""
     return f"{time.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def _origin_fields(point: RestorePoint) -> dict[str, Any] | None:
+    manifest = point.copies[0].manifest
+    if manifest is None or manifest.origin is None:
+        return None
+    return {"host": manifest.origin.host, "path": manifest.origin.path}
 
 
 def _proof_fields(point: RestorePoint) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from litekeep.cli.options import (
 )
 from litekeep.cli.points import point_fields, show_time
 from litekeep.config.settings import Settings
+from litekeep.engine.origin import show_origin
 from litekeep.engine.restore import RestorePlan, RestoreResult, restore
 from litekeep.library import plan_of
 from litekeep.sources import load_settings, zone_of
@@ -100,6 +101,7 @@ def plan_lines(plan: RestorePlan, settings: Settings) -> list[str]:
         time = show_time(plan.point.time, zone_of(settings))
         size = f", {show_size(plan.size)}" if plan.size is not None else ""
         lines.append(f"Restore {plan.point.name} ({time}{size})")
+        lines += [f"  taken of {show_origin(plan.taken_of)}"] if plan.taken_of else []
         lines += [f"  from {copy.store.url}" for copy in plan.copies[:1]]
         lines += [f"  or, if that fails, {copy.store.url}" for copy in plan.copies[1:]]
     if plan.distance is not None:

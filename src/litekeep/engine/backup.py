@@ -42,6 +42,7 @@ from litekeep.engine import events
 from litekeep.engine.deliver import Delivery, Placed, StoreOutcome
 from litekeep.engine.intent import is_pending
 from litekeep.engine.job import Job, clean_up, exclusive_job
+from litekeep.engine.origin import origin_of
 from litekeep.engine.source import refuse_unsafe, view_or_culprit
 from litekeep.engine.staging import Staging, opened_in_first
 from litekeep.errors import (
@@ -194,6 +195,7 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
             delivery = Delivery(
                 job.repositories,
                 snapshot_id=snapshot_id,
+                origin=origin_of(real),
                 codec=codec,
                 staging=staging,
                 job=exclusive,
@@ -344,6 +346,7 @@ def _manifest(
         captured_at=captured.time,
         state="failed" if captured.check.result == FAILED else "ok",
         label=job.label,
+        origin=origin_of(view.path),
         database=DatabaseFacts(
             name=job.name,
             page_size=view.page_size,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +21,7 @@ from litekeep.clock import Clock, Sleep
 from litekeep.codec.base import Codec
 from litekeep.engine import events
 from litekeep.engine.job import Begun, Job, withdraw
+from litekeep.engine.origin import other_origin, show_origin
 from litekeep.engine.staging import Staging
 from litekeep.errors import (
     BlobNotFound,
@@ -30,7 +31,7 @@ from litekeep.errors import (
     StoreError,
 )
 from litekeep.repository.layout import Repository, manifest_of, next_second
-from litekeep.repository.manifest import DATABASE_KEY, ID_KEY, Manifest, encode
+from litekeep.repository.manifest import DATABASE_KEY, ID_KEY, Manifest, Origin, encode
 from litekeep.store.base import FAILURES
 from litekeep.store.unopened import UnopenedStore
 
@@ -44,7 +45,8 @@ class StoreOutcome:
     How one store took the snapshot.
 
     `is_settled` says that nothing half done is left in it; `latest` is None where it
-    was not to be moved, else whether it was.
+    was not to be moved, else whether it was; `before` is where the snapshot before this
+    one was taken, if that was elsewhere.
     """
 
     url: str
@@ -53,6 +55,7 @@ class StoreOutcome:
     error: LitekeepError | None
     is_settled: bool
     latest: bool | None = None
+    before: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Delivery:
         repositories: tuple[Repository, ...],
         *,
         snapshot_id: str,
+        origin: Origin,
         codec: Codec,
         staging: Staging,
         job: Job,
@@ -91,6 +95,7 @@ class Delivery:
         self.captured: Future[MakeManifest] = Future()
         self._repositories = repositories
         self._id = snapshot_id
+        self._origin = origin
         self._codec = codec
         self._staging = staging
         self._job = job
@@ -132,6 +137,7 @@ class Delivery:
             outcome = future.result()
             outcomes.append(outcome)
             self._tell(repository, outcome)
+        self._warn_of_others(outcomes)
         return tuple(outcomes)
 
     def _tell(self, repository: Repository, outcome: StoreOutcome) -> None:
@@ -150,6 +156,21 @@ class Delivery:
                 )
             )
 
+    def _warn_of_others(self, outcomes: Sequence[StoreOutcome]) -> None:
+        """Say once that another database, or another host's, seems to share the place."""
+        for outcome in outcomes:
+            if outcome.before is not None:
+                message = (
+                    f"the snapshot before this one in {outcome.url} is of "
+                    f"{show_origin(outcome.before)}, and this one of {show_origin(self._origin)}"
+                )
+                hint = (
+                    "If these are two databases, give each a prefix or a name of its own. If it "
+                    "was moved, all is well, and this is not said again."
+                )
+                self._report(events.Warned(message, hint))
+                return
+
     def _deliver(self, repository: Repository, time: datetime, size_max: int) -> StoreOutcome:
         url = repository.store.url
         placed = Placed(repository, repository.name_at(time), "")
@@ -158,6 +179,7 @@ class Delivery:
             return StoreOutcome(url, placed.name, "", repository.store.error, True)
         try:
             placed = self._claim(repository, time)
+            before = other_origin(repository, placed.name, self._origin)
             self._put_data(placed, size_max)
             manifest = self.captured.result()(placed)
             repository.store.put(manifest_of(placed.object), encode(manifest), create=True)
@@ -169,7 +191,7 @@ class Delivery:
         except BaseException:
             self._withdraw(repository)
             raise
-        return StoreOutcome(url, placed.name, placed.object, None, True, is_moved)
+        return StoreOutcome(url, placed.name, placed.object, None, True, is_moved, before)
 
     def _claim(self, repository: Repository, time: datetime) -> Placed:
         """

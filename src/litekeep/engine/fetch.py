@@ -44,11 +44,6 @@ class Fetched:
     page_size: int = 0
     request_count: int = field(default=0)
 
-    @property
-    def page_count(self) -> int:
-        """The number of pages, 0 for an empty database."""
-        return self.size // self.page_size if self.page_size else 0
-
 
 class Fetch:
     """

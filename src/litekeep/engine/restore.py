@@ -26,6 +26,7 @@ from litekeep import faults, workers
 from litekeep.clock import Clock, monotonic, now
 from litekeep.engine import events
 from litekeep.engine.fetch import Fetch, Fetched
+from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.ownership import adopt_ownership
 from litekeep.engine.points import RestorePoint, choose, nearest_first, read_points
 from litekeep.engine.staging import opened_in, write_failed
@@ -42,11 +43,12 @@ from litekeep.errors import (
     TargetExists,
 )
 from litekeep.paths import exists, is_file, is_folder
+from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository
-from litekeep.repository.manifest import Manifest
+from litekeep.repository.manifest import Manifest, Origin
 from litekeep.sqlite.check import FAILED, OK, Check
 from litekeep.sqlite.checking import CheckProcess
-from litekeep.sqlite.view import View
+from litekeep.sqlite.view import view_at_rest
 from litekeep.store.base import FAILURES, Store
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead
@@ -72,7 +74,8 @@ class RestorePlan:
 
     `point` is None for a file of anybody's; `distance` is how long before the asked
     time the point lies; `size` is the database's in bytes, None where unknown.
-    `unread` are the stores that did not answer: they may hold a newer point.
+    `unread` are the stores that did not answer: they may hold a newer point.  `taken_of`
+    is where the point was taken, if not here, or of another file than was named.
     """
 
     source: str
@@ -86,6 +89,7 @@ class RestorePlan:
     assume_stopped: bool
     size: int | None
     unread: tuple[tuple[str, LitekeepError], ...] = ()
+    taken_of: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,33 @@ def plan_restore(
     replace: bool = False,
     keep_undo: bool = True,
     assume_stopped: bool = False,
+    database: Path | None = None,
+    is_own_place: bool = False,
 ) -> RestorePlan:
     """
     Decide what to restore, and whether it can be done; nothing is changed.
 
+    Args:
+        repositories: Where to look.
+
+        target: Where it goes.
+
+        when: The moment; the newest point that is fit if None.
+
+        replace: Put it in the place of a file that is there.
+
+        keep_undo: Keep that file as an undo copy.
+
+        assume_stopped: Nobody has it open, the caller says.
+
+        database: The live file whose backups these are said to be, where that is known.
+
+        is_own_place: *target* is that file, and nobody has named it as the target.
+
     Raises:
         NotFound: No restore point meets *when*.
+
+        UserError: What would take the place of *database* is of another file.
 
         TargetExists: *target* is there and *replace* is not given.
 
@@ -139,25 +164,28 @@ def plan_restore(
             hint="Make one with litekeep backup; if they are elsewhere, name that place instead.",
         )
     choice = choose(points, when or Latest())
-    copies = tuple(
-        Copy(snapshot.repository.store, snapshot.object, snapshot.manifest)
-        for snapshot in choice.point.copies
-    )
+    if is_own_place:
+        refuse_other(choice.point, points.points, target)
     return _checked(
         RestorePlan(
             source=choice.point.store,
             point=choice.point,
             distance=choice.distance,
             passed_over=choice.passed_over,
-            copies=copies,
+            copies=tuple(map(_copy_of, choice.point.copies)),
             target=_real_target(target),
             replaces=replace,
             keep_undo=keep_undo,
             assume_stopped=assume_stopped,
             size=choice.point.size,
             unread=tuple((repository.store.url, error) for repository, error in points.unread),
+            taken_of=taken_of(choice.point, database),
         )
     )
+
+
+def _copy_of(snapshot: Snapshot) -> Copy:
+    return Copy(snapshot.repository.store, snapshot.object, snapshot.manifest)
 
 
 def plan_restore_file(
@@ -344,7 +372,8 @@ class _Restore:
         if fetched.size == 0:
             check = Check(OK, "", {})
         else:
-            check = CheckProcess(_view_of(path, file, fetched)).result()
+            view = view_at_rest(path, os.fstat(file.fileno()), fetched.page_size, fetched.size)
+            check = CheckProcess(view).result()
         try:
             synced.result()
         except OSError as error:
@@ -354,21 +383,6 @@ class _Restore:
     def _is_known_bad(self, copy: Copy) -> bool:
         """Whether the snapshot was made of a database that failed its check then."""
         return copy.manifest is not None and copy.manifest.check.result == FAILED
-
-
-def _view_of(path: Path, file: BinaryIO, fetched: Fetched) -> View:
-    status = os.fstat(file.fileno())
-    return View(
-        path=str(path),
-        device=status.st_dev,
-        inode=status.st_ino,
-        is_wal=False,
-        page_size=fetched.page_size,
-        page_count=fetched.page_count,
-        frame_count=0,
-        salts=b"",
-        sqlite_version="",
-    )
 
 
 def _fsync(file: BinaryIO) -> None:

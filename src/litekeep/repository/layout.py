@@ -66,6 +66,13 @@ class Repository:
         stamp = name[-len("20250908_120001") :]
         return f"{stamp[:4]}/{stamp[4:6]}/{file}"
 
+    def beside(self, name: str) -> str:
+        """Return how the names of this database's snapshots near *name* in time begin."""
+        if self.layout == "flat":
+            return f"{self.database}_"
+        stamp = name[-len("20250908_120001") :]
+        return f"{stamp[:4]}/{stamp[4:6]}/{self.database}_"
+
     def latest(self, codec: Codec) -> str | None:
         """Return where the copy of the newest good snapshot lies, if the layout has one."""
         return None if self.layout == "flat" else f"latest.db{codec.suffix}"

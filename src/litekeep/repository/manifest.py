@@ -59,6 +59,13 @@ class DatabaseFacts(Struct, frozen=True, kw_only=True):
             )
 
 
+class Origin(Struct, frozen=True, kw_only=True):
+    """Where the database lay: the host's name, and the absolute path there."""
+
+    host: Text
+    path: Text
+
+
 class StoredFacts(Struct, frozen=True, kw_only=True):
     """The object as stored."""
 
@@ -92,6 +99,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     captured_at: Instant
     state: State
     label: Text | None
+    # Manifests of the first versions do not say.
+    origin: Origin | None = None
     database: DatabaseFacts
     stored: StoredFacts
     check: CheckFacts

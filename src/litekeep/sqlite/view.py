@@ -27,11 +27,13 @@ opens nothing; `sqlite/live.py` takes views.
 
 from __future__ import annotations
 
+import os
 import struct
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litekeep.errors import CorruptionError
@@ -85,6 +87,21 @@ class View:
     def frame_size(self) -> int:
         """The size of a WAL frame in bytes."""
         return FRAME_HEADER_SIZE + self.page_size
+
+
+def view_at_rest(path: Path, status: os.stat_result, page_size: int, size: int) -> View:
+    """Return the view of a whole database file of *size* bytes that nobody else has open."""
+    return View(
+        path=str(path),
+        device=status.st_dev,
+        inode=status.st_ino,
+        is_wal=False,
+        page_size=page_size,
+        page_count=size // page_size,
+        frame_count=0,
+        salts=b"",
+        sqlite_version="",
+    )
 
 
 class Pages:

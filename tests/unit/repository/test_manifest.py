@@ -5,13 +5,16 @@ A manifest comes from a store: it is whole and in range, or a `FormatError`.
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
+from litekeep.engine.origin import origin_of
 from litekeep.errors import FormatError
 from litekeep.repository.manifest import (
     FORMAT_VERSION,
@@ -19,6 +22,7 @@ from litekeep.repository.manifest import (
     DatabaseFacts,
     Durations,
     Manifest,
+    Origin,
     StoredFacts,
     decode,
     encode,
@@ -33,6 +37,7 @@ MANIFEST = Manifest(
     captured_at=datetime(2025, 9, 8, 12, 0, 1, 123456, tzinfo=UTC),
     state="ok",
     label=None,
+    origin=Origin(host="web-1", path="/srv/app.db"),
     database=DatabaseFacts(
         name="app",
         page_size=4096,
@@ -172,5 +177,16 @@ def test_every_field_is_needed(path):
     if path == ("check", "detail"):  # it has a default
         assert decode(json.dumps(fields).encode()).check.detail == ""
         return
+    if path == ("origin",):  # a later field
+        assert decode(json.dumps(fields).encode()).origin is None
+        return
     with pytest.raises(FormatError):
         decode(json.dumps(fields).encode())
+
+
+def test_where_a_database_lies_is_always_text_that_a_manifest_can_hold():
+    path = b"/" + b"\xff" * 4000
+
+    origin = origin_of(os.fsdecode(path))
+
+    assert decode(encode(structs.replace(MANIFEST, origin=origin))).origin == origin
