@@ -10,8 +10,10 @@ import apsw
 import pytest
 
 import litekeep
+from litekeep.codec.formats import codec_named
 from litekeep.engine import events
-from litekeep.errors import DatabaseUnusable
+from litekeep.errors import AccessDenied, DatabaseUnusable
+from litekeep.store.directory import DirectoryStore
 
 
 @pytest.fixture
@@ -55,6 +57,55 @@ def test_latest_of_another_database_is_left_alone(database: Path) -> None:
         f"latest in {folder} belongs to another database and did not move"
     ]
     assert litekeep.backup(database, to=[str(folder)], state_dir=state).stores[0].latest is True
+
+
+@pytest.mark.parametrize("may_delete", [True, False])
+def test_there_is_one_latest_whatever_the_format(
+    database: Path, monkeypatch: pytest.MonkeyPatch, may_delete: bool
+) -> None:
+    """A `latest` of the format before would be restored for ever, and grow old."""
+
+    def denied(self: DirectoryStore, name: str) -> None:
+        raise AccessDenied("deleting is not allowed")
+
+    folder, state = database.parent / "backups", database.parent / "state"
+    if not may_delete:
+        monkeypatch.setattr(DirectoryStore, "delete", denied)
+    for format_name in ("gzip", "zstd", "none", "gzip"):
+        litekeep.backup(database, to=[str(folder)], state_dir=state, format=format_name)
+
+        (latest,) = (path for path in folder.glob("latest.db*") if path.stat().st_size > 0)
+        assert latest.name == f"latest.db{codec_named(format_name).suffix}"
+    assert litekeep.verify(folder, state_dir=state).damaged == ()
+
+
+def test_verify_names_a_stale_latest(database: Path) -> None:
+    folder, state = database.parent / "backups", database.parent / "state"
+    first = litekeep.backup(database, to=[str(folder)], state_dir=state)
+    stale = (folder / "latest.db.gz").read_bytes()
+    second = litekeep.backup(database, to=[str(folder)], state_dir=state, format="zstd")
+    (folder / "latest.db.gz").write_bytes(stale)
+
+    (damage,) = litekeep.verify(folder, state_dir=state).damaged
+
+    assert damage.object == "latest.db.gz"
+    assert first.name in damage.error.message
+    assert "latest.db.zst is newer" in damage.error.message
+    assert second.name != first.name
+
+
+def test_a_latest_of_another_database_stays_when_the_format_differs(database: Path) -> None:
+    other = database.with_name("other.db")
+    connection = apsw.Connection(str(other))
+    connection.execute("CREATE TABLE u(a)")
+    connection.close()
+    folder, state = database.parent / "backups", database.parent / "state"
+    litekeep.backup(database, to=[str(folder)], state_dir=state)
+    before = (folder / "latest.db.gz").read_bytes()
+
+    litekeep.backup(other, to=[str(folder)], state_dir=state, format="zstd")
+
+    assert (folder / "latest.db.gz").read_bytes() == before
 
 
 @pytest.mark.parametrize("is_first", [False, True], ids=["the far store", "the nearest store"])

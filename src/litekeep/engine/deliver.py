@@ -7,7 +7,6 @@ does not disturb the others; what it holds of the snapshot is withdrawn.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
@@ -20,7 +19,7 @@ from litekeep import workers
 from litekeep.clock import Clock, Sleep
 from litekeep.codec.base import Codec
 from litekeep.engine import events
-from litekeep.engine.job import Begun, Job, withdraw
+from litekeep.engine.job import Begun, Job, remove_or_empty, withdraw
 from litekeep.engine.origin import other_origin, show_origin
 from litekeep.engine.staging import Staging
 from litekeep.errors import (
@@ -30,9 +29,10 @@ from litekeep.errors import (
     NameTaken,
     StoreError,
 )
+from litekeep.repository.catalog import latest_objects
 from litekeep.repository.layout import Repository, manifest_of, next_second
 from litekeep.repository.manifest import DATABASE_KEY, ID_KEY, Manifest, Origin, encode
-from litekeep.store.base import FAILURES
+from litekeep.store.base import FAILURES, Store
 from litekeep.store.unopened import UnopenedStore
 
 NAME_ATTEMPTS_MAX = 30
@@ -243,15 +243,21 @@ class Delivery:
             )
 
     def _move_latest(self, placed: Placed) -> bool | None:
-        """Copy the snapshot to `latest`, unless that is another database's."""
+        """
+        Copy the snapshot to `latest`, unless that is another database's.
+
+        A `latest` of ours in another format would stay as it is for ever: it is removed.
+        """
         store, latest = placed.repository.store, placed.repository.latest(self._codec)
         if latest is None:
             return None
-        with contextlib.suppress(BlobNotFound):
-            owner = store.head(latest).metadata.get(DATABASE_KEY)
-            if owner not in (None, self._metadata(placed.repository)[DATABASE_KEY]):
-                return False
+        ours = self._metadata(placed.repository)[DATABASE_KEY]
+        if _owner(store, latest) not in (None, ours):
+            return False
         store.copy(placed.object, latest)
+        for name in latest_objects(placed.repository):
+            if name != latest and _owner(store, name) == ours:
+                remove_or_empty(store, name)
         return True
 
     def _metadata(self, repository: Repository) -> dict[str, str]:
@@ -267,6 +273,14 @@ class Delivery:
         except (CorruptionError, *FAILURES):
             return False
         return True
+
+
+def _owner(store: Store, name: str) -> str | None:
+    """Return what the blob's metadata says of its database; None too where there is no blob."""
+    try:
+        return store.head(name).metadata.get(DATABASE_KEY)
+    except BlobNotFound:
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from litekeep.errors import (
 )
 from litekeep.repository.layout import Repository, manifest_of
 from litekeep.repository.manifest import ID_KEY
-from litekeep.store.base import FAILURES
+from litekeep.store.base import FAILURES, Store
 from litekeep.store.files import fsync_folder, make_folders
 from litekeep.store.temporary import temporary_file
 
@@ -162,9 +162,6 @@ def withdraw(repository: Repository, data_object: str, snapshot_id: str) -> bool
     """
     Take back the data of a snapshot that has no manifest.
 
-    Where deleting is not allowed, the object is emptied instead: no bytes are no
-    snapshot.
-
     Returns:
         Whether anything was there to take back.
 
@@ -180,11 +177,16 @@ def withdraw(repository: Repository, data_object: str, snapshot_id: str) -> bool
     with contextlib.suppress(BlobNotFound):
         store.head(manifest_of(data_object))
         return False
-    try:
-        store.delete(data_object)
-    except AccessDenied:
-        store.put(data_object, b"")
+    remove_or_empty(store, data_object)
     return True
+
+
+def remove_or_empty(store: Store, name: str) -> None:
+    """Remove a blob; where deleting is not allowed it is emptied: no bytes are no snapshot."""
+    try:
+        store.delete(name)
+    except AccessDenied:
+        store.put(name, b"")
 
 
 def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:

@@ -19,14 +19,14 @@ from litekeep.codec.formats import CODECS
 from litekeep.engine.undo import SIDECARS
 from litekeep.errors import NotFound, StoreError, TargetExists, UserError
 from litekeep.paths import exists, is_file, is_folder
-from litekeep.repository.layout import parse_object
+from litekeep.repository.layout import LATEST, parse_object
 from litekeep.repository.manifest import ID_KEY
 from litekeep.sqlite.header import MAGIC
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.files import fsync_folder, translated
 from litekeep.store.temporary import temporary_file
 
-_LATEST_COMPRESSED = {f"latest.db{codec.suffix}" for codec in CODECS if codec.suffix}
+_LATEST_COMPRESSED = {f"{LATEST}{codec.suffix}" for codec in CODECS if codec.suffix}
 
 
 def refuse_target(target: Path, *, sources: tuple[Path, ...] = ()) -> None:

@@ -5,7 +5,8 @@ Reads stored bytes and compares them with their manifests and their own checksum
                           checksum of the database; without a manifest only the
                           format's own checksums
     each leftover         data without manifest, manifest without data or unreadable
-    latest                must be one of the snapshots, byte for byte
+    latest                must be one of the snapshots, byte for byte, and not older than
+                          one in another format
 
 A sample takes the snapshots whose last reading is longest ago, so that over time
 everything is read: the times are kept in the local state, by id.
@@ -21,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from litekeep.clock import Clock, now
-from litekeep.codec.formats import CODECS
 from litekeep.engine import events
 from litekeep.engine.fetch import Fetch
 from litekeep.engine.points import nearest_first, read_quickly
@@ -33,7 +33,7 @@ from litekeep.errors import (
     NotFound,
     StoreError,
 )
-from litekeep.repository.catalog import Contents, Snapshot, database_names
+from litekeep.repository.catalog import Contents, Snapshot, database_names, latest_objects
 from litekeep.repository.layout import Repository
 from litekeep.store.base import FAILURES
 from litekeep.store.temporary import temporary_file
@@ -161,18 +161,25 @@ def _read(snapshot: Snapshot) -> None:
 
 
 def _check_latest(repository: Repository, contents: Contents) -> list[Damage]:
-    """Compare each `latest` with the snapshots it can be a copy of: one read of it."""
-    known = {s.manifest.stored.sha256 for s in contents.snapshots if s.manifest}
+    """
+    Compare each `latest` with the snapshots it can be a copy of: one read of it.
+
+    Where there is one in several formats, only that of the newest snapshot is right.
+    """
+    known = {s.manifest.stored.sha256: s for s in contents.snapshots if s.manifest}
     has_foreign = any(snapshot.manifest is None for snapshot in contents.snapshots)
     damaged = []
-    for name in filter(None, map(repository.latest, CODECS)):
+    copies: dict[str, Snapshot] = {}
+    for name in latest_objects(repository):
         fetch = Fetch(repository.store, name, None)
         try:
             for _ in fetch:
                 pass
-            is_known = has_foreign or fetch.result.stored_sha256 in known
+            found = known.get(fetch.result.stored_sha256)
+            if found is not None:
+                copies[name] = found
             # Of several databases in one place, `latest` is the one backed up last.
-            if not is_known and len(database_names(repository)) == 1:
+            if found is None and not has_foreign and len(database_names(repository)) == 1:
                 raise ChecksumMismatch(
                     f"{name} is none of the snapshots",
                     hint="The next backup that passes its check writes it again.",
@@ -181,6 +188,13 @@ def _check_latest(repository: Repository, contents: Contents) -> list[Damage]:
             continue
         except (CorruptionError, *FAILURES) as error:
             damaged.append(Damage(repository.store.url, name, error))
+    newest = max(copies, key=lambda name: copies[name].time, default="")
+    for name in copies.keys() - {newest}:
+        stale = CorruptionError(
+            f"{name} is {copies[name].name}, and {newest} is newer",
+            hint="The next backup that passes its check removes it.",
+        )
+        damaged.append(Damage(repository.store.url, name, stale))
     return damaged
 
 

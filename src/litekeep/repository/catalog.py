@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from litekeep.codec.formats import CODECS
 from litekeep.errors import BlobNotFound, CorruptionError, FormatError
 from litekeep.repository.layout import (
     ACCEPTED_SUFFIX,
     DELETED_SUFFIX,
     HOLD_SUFFIX,
+    LATEST,
     MANIFEST_SUFFIX,
     Repository,
     parse_object,
@@ -159,6 +161,13 @@ def read_contents(repository: Repository, each: Each = _one_after_the_other) -> 
         tuple(item for item in found if isinstance(item, Leftover)),
         tuple(item for item in found if isinstance(item, Deleted)),
     )
+
+
+def latest_objects(repository: Repository) -> Sequence[str]:
+    """Return which `latest` there are, one a format; one of no bytes was emptied, and is none."""
+    names = {repository.latest(codec) for codec in CODECS}
+    blobs = repository.store.list(LATEST)
+    return [blob.name for blob in blobs if blob.name in names and blob.size > 0]
 
 
 def newest_manifest(repository: Repository, name: str) -> Manifest | None:

@@ -30,6 +30,7 @@ HOLD_SUFFIX = ".hold.json"
 ACCEPTED_SUFFIX = ".accepted.json"
 DELETED_SUFFIX = ".deleted.json"
 STAMP_FORMAT = "%Y%m%d_%H%M%S"
+LATEST = "latest.db"
 
 _SUFFIXES = "|".join(re.escape(codec.suffix) for codec in CODECS if codec.suffix)
 _OBJECT = re.compile(
@@ -75,7 +76,7 @@ class Repository:
 
     def latest(self, codec: Codec) -> str | None:
         """Return where the copy of the newest good snapshot lies, if the layout has one."""
-        return None if self.layout == "flat" else f"latest.db{codec.suffix}"
+        return None if self.layout == "flat" else f"{LATEST}{codec.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
