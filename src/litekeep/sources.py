@@ -45,6 +45,7 @@ from litekeep.engine.undo import UNDO_MARK
 from litekeep.errors import ConfigError, NotFound, UserError
 from litekeep.lookup import look_up
 from litekeep.opening import given, open_all
+from litekeep.paths import current_folder, exists, full_path, is_file, is_folder
 from litekeep.repository.layout import Repository, parse_object
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
 
@@ -88,7 +89,7 @@ def load_settings(
         ConfigError: The file is not there, or something in it is wrong.
     """
     environ = os.environ if environ is None else environ
-    found = find_file(file, environ, Path.cwd())
+    found = find_file(file, environ, current_folder())
     return read_file(found, environ) if found else Settings()
 
 
@@ -238,14 +239,14 @@ def single_file(
     environ = os.environ if environ is None else environ
     is_explicit = source.startswith("file://")
     text = unquote(urlsplit(source).path) if is_explicit else source
-    path = Path(text).expanduser().absolute()
-    if (is_url(source) and not is_explicit) or source.startswith(DOCKER) or not path.is_file():
+    path = full_path(text)
+    if (is_url(source) and not is_explicit) or source.startswith(DOCKER) or not is_file(path):
         return None
     is_copy = path.name.endswith(COMPRESSED) or UNDO_MARK in path.name
     if is_explicit or is_copy or parse_object(path.name, UTC) is not None:
         return path
     has_stores = settings.stores or (settings.file is None and environment_stores(environ))
-    is_kept = _listed(settings, source) or has_stores or folder_beside(path).exists()
+    is_kept = _listed(settings, source) or has_stores or exists(folder_beside(path))
     if has_output and not is_kept:
         raise UserError(
             f"no backups of {path} are known here",
@@ -324,7 +325,7 @@ def _find_database(
             f"{text} is a store, and a database is needed here",
             hint="Give the path of the SQLite file; a store is named by --to.",
         )
-    path = Path(text).expanduser().absolute()
+    path = full_path(text)
     name = path.stem
     if not is_name(name):
         raise UserError(
@@ -337,7 +338,7 @@ def _find_database(
             f"{text} is not the database that the configuration calls {name!r}",
             hint="List it there too, with a name of its own.",
         )
-    if names and not path.exists() and not folder_beside(path).exists():
+    if names and not exists(path) and not exists(folder_beside(path)):
         raise NotFound(
             f"no database at {text}", hint=f"The configuration lists {', '.join(names)}."
         )
@@ -348,7 +349,7 @@ def _find_database(
 def _refuse_unknown(settings: Settings, found: _Database, environ: Mapping[str, str]) -> None:
     """Raise where neither the database is there nor any place that could hold backups."""
     has_stores = settings.stores or (settings.file is None and environment_stores(environ))
-    is_there = found.path.exists() or folder_beside(found.path).exists()
+    is_there = exists(found.path) or exists(folder_beside(found.path))
     if found.listed is None and not has_stores and not is_there:
         raise NotFound(f"no database at {found.path}", hint="Check the path.")
 
@@ -360,7 +361,7 @@ def _listed(settings: Settings, text: str) -> DatabaseSettings | None:
             return item
     if is_url(text):
         return None
-    path = os.path.realpath(os.path.expanduser(text))
+    path = os.path.realpath(full_path(text))
     for item in settings.databases:
         if os.path.realpath(item.path) == path:
             return item
@@ -380,8 +381,8 @@ def _of_listed(
 def _is_store(text: str) -> bool:
     if is_url(text):
         return True
-    path = Path(text).expanduser()
-    return path.is_dir() and not folder_beside(path.absolute()).exists()
+    path = full_path(text)
+    return is_folder(path) and not exists(folder_beside(path))
 
 
 def _store_source(

@@ -50,7 +50,7 @@ def has_boto3() -> bool:
 
 def has_shared_files(environ: Mapping[str, str] = os.environ) -> bool:
     """Tell whether the user has shared AWS files, which only boto3 reads."""
-    home = Path(environ.get("HOME", "~")).expanduser()
+    home = Path(os.path.expanduser(environ.get("HOME", "~")))
     config = environ.get("AWS_CONFIG_FILE", str(home / ".aws/config"))
     shared = environ.get("AWS_SHARED_CREDENTIALS_FILE", str(home / ".aws/credentials"))
     return os.path.isfile(config) or os.path.isfile(shared)

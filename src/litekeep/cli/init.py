@@ -21,7 +21,7 @@ from litekeep.engine.target import refuse_target, whole_file
 from litekeep.errors import AccessDenied, NotADatabase, NotFound, TargetExists, UserError
 from litekeep.host.databases import Found, find_databases, is_database
 from litekeep.opening import refuse_url
-from litekeep.paths import exists, full_path, is_folder
+from litekeep.paths import exists, full_path, is_file, is_folder
 from litekeep.units import show_size
 
 
@@ -109,7 +109,7 @@ def command(
 
 def _checked(path: Path) -> Path:
     """Return *path* if a database is there that the file can name."""
-    if not path.is_file():
+    if not is_file(path):
         raise NotFound(f"no database at {path}", hint="Check the path.")
     _refuse_bytes(str(path))
     try:
@@ -141,9 +141,10 @@ def _is_text(text: str) -> bool:
 
 
 def _look(folder: Path, *, asks: bool) -> list[Path]:
+    folder = full_path(folder)
     if not is_folder(folder):
         raise NotFound(f"no folder at {folder}", hint="Check the path.")
-    search = find_databases(full_path(folder))
+    search = find_databases(folder)
     if not search.is_whole:
         output.line("warning: not everything was looked at; name a deeper folder", is_error=True)
     found = [item for item in search.found if _is_text(str(item.path))]
@@ -152,7 +153,7 @@ def _look(folder: Path, *, asks: bool) -> list[Path]:
             output.line(f"warning: left out {item.path}: its name is not UTF-8 text", is_error=True)
     if not found:
         raise NotFound(
-            f"no SQLite database in {full_path(folder)}",
+            f"no SQLite database in {folder}",
             hint="Name another folder, or the database itself with --database.",
         )
     return _ask_databases(found) if asks else [item.path for item in found]

@@ -41,6 +41,7 @@ from litekeep.config.settings import (
 )
 from litekeep.config.values import allowed_of, is_name, near_of, shown, value_of
 from litekeep.errors import ConfigError
+from litekeep.paths import is_file
 
 SIZE_MAX = 1 << 20
 
@@ -70,13 +71,13 @@ def find_file(given: Path | None, environ: Mapping[str, str], folder: Path) -> P
     for path, source in named:
         if path is not None:
             # A shell leaves the ~ of --config=~/x alone, and a unit file that of a variable.
-            path = Path(os.path.expanduser(path))
-            if not path.is_file():
+            full = folder / os.path.expanduser(path)
+            if not is_file(full):
                 raise ConfigError(
                     f"there is no configuration file {path}, which {source} names",
                     hint="Correct the path, or write one with litekeep init.",
                 )
-            return folder / path
+            return full
     places = [folder / "litekeep.toml"]
     if home := environ.get("HOME"):
         places.append(Path(home, ".config/litekeep/litekeep.toml"))

@@ -25,6 +25,7 @@ from urllib.parse import quote
 from litekeep.config.environment import LOCAL, environment_stores
 from litekeep.config.settings import DatabaseSettings, Settings, StoreSettings
 from litekeep.errors import UserError
+from litekeep.paths import full_path
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*:(?://|$)", re.IGNORECASE)
 
@@ -149,12 +150,12 @@ def store_at(settings: Settings, url: str) -> StoreSettings:
 def state_folder(settings: Settings, environ: Mapping[str, str]) -> Path:
     """Return the folder for local state."""
     if variable := environ.get("LITEKEEP_STATE"):
-        return Path(variable).expanduser().absolute()
+        return full_path(variable)
     if settings.state_dir is not None:
         return settings.state_dir
     if os.geteuid() == 0:
         return Path("/var/lib/litekeep")
-    home = environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
+    home = environ.get("XDG_STATE_HOME") or full_path("~/.local/state")
     return Path(home, "litekeep")
 
 
@@ -168,4 +169,4 @@ def _beside(path: Path) -> Place:
 
 
 def _full(place: str) -> str:
-    return place if is_url(place) else os.path.abspath(os.path.expanduser(place))
+    return place if is_url(place) else os.path.normpath(full_path(place))

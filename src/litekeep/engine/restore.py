@@ -42,7 +42,7 @@ from litekeep.errors import (
     NotFound,
     TargetExists,
 )
-from litekeep.paths import exists, is_file, is_folder
+from litekeep.paths import exists, full_path, is_file, is_folder
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import Manifest, Origin
@@ -244,7 +244,7 @@ def restore(plan: RestorePlan, report: events.Report = events.ignore) -> Restore
 
 
 def _real_target(target: Path) -> Path:
-    return Path(os.path.realpath(target))
+    return Path(os.path.realpath(full_path(target)))
 
 
 def _checked(plan: RestorePlan) -> RestorePlan:

@@ -46,6 +46,7 @@ from litekeep.errors import (
     NotADatabase,
     NotFound,
 )
+from litekeep.paths import exists, is_file
 from litekeep.sqlite.header import HEADER_SIZE, Header, read_header
 from litekeep.sqlite.translate import translated
 from litekeep.sqlite.view import FRAME_HEADER_SIZE, MAIN, WAL, WAL_HEADER_SIZE, Pages, View
@@ -125,12 +126,14 @@ def resolve(path: Path) -> str:
     Raises:
         NotFound: There is nothing.
 
+        AccessDenied: A folder on the way may not be entered.
+
         NotADatabase: It is a folder, a device or a pipe, or SQLite cannot be told its name.
     """
     real = os.path.realpath(path)
-    if not os.path.exists(real):
+    if not exists(Path(real)):
         raise NotFound(f"no database at {path}", hint="Check the path.")
-    if not os.path.isfile(real):
+    if not is_file(Path(real)):
         raise NotADatabase(f"{path} is not a regular file", hint="Give the path of the database.")
     if any("\ud800" <= character <= "\udfff" for character in real):
         raise NotADatabase(

@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from litekeep.errors import UserError
+from litekeep.paths import full_path
 from litekeep.store.base import Store, is_name
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.memory import MemoryStore
@@ -52,7 +53,7 @@ def open_store(url: str, options: StoreOptions | None = None) -> Store:
         return MemoryStore()
     if "://" not in url:
         _refuse_empty(url)
-        return DirectoryStore(Path(url).expanduser())
+        return DirectoryStore(full_path(url))
     parts = _split(url)
     if parts.scheme == "file":
         return DirectoryStore(_file_path(parts))
