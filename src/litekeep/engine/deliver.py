@@ -31,7 +31,15 @@ from litekeep.errors import (
 )
 from litekeep.repository.catalog import latest_objects
 from litekeep.repository.layout import Repository, manifest_of, next_second
-from litekeep.repository.manifest import DATABASE_KEY, ID_KEY, Manifest, Origin, encode
+from litekeep.repository.manifest import (
+    DATABASE_KEY,
+    ID_KEY,
+    SIZE_MAX,
+    Manifest,
+    Origin,
+    decode,
+    encode,
+)
 from litekeep.store.base import FAILURES, Store
 from litekeep.store.unopened import UnopenedStore
 
@@ -184,6 +192,7 @@ class Delivery:
             manifest = self.captured.result()(placed)
             repository.store.put(manifest_of(placed.object), encode(manifest), create=True)
             has_manifest = True
+            self._check_stands(placed)
             is_moved = self._move_latest(placed) if manifest.state == "ok" else None
         except LitekeepError as error:
             is_settled = has_manifest or self._withdraw(repository)
@@ -211,7 +220,8 @@ class Delivery:
                     repository.store.put(
                         placed.object, b"", create=True, metadata=self._metadata(repository)
                     )
-                    return placed
+                    if self._is_ours(placed):
+                        return placed
             except NameTaken:
                 pass
             time = next_second(time)
@@ -235,12 +245,48 @@ class Delivery:
             self.captured.result()
             blob = store.take(self._staging.path, placed.object, metadata=metadata)
         else:
-            body = _Held(self._staging, self.captured)
+            check = partial(self._check_data, placed)
+            body = _Held(self._staging, self.captured, check)
             blob = store.put(placed.object, body, metadata=metadata, size_max=size_max)
         if blob.size != self._staging.size:
             raise StoreError(
                 f"{store.url} holds {blob.size} of {self._staging.size} bytes of {placed.object}"
             )
+
+    def _is_ours(self, placed: Placed) -> bool:
+        """Tell whether the object under the snapshot's name is this run's."""
+        with contextlib.suppress(BlobNotFound):
+            metadata = placed.repository.store.head(placed.object).metadata
+            return metadata.get(ID_KEY) == self._id
+        return False
+
+    def _check_data(self, placed: Placed) -> None:
+        """
+        Raise `NameTaken` if the name has become another run's.
+
+        Before our data replaces what is there, and again at the end: where a server
+        ignores conditions, of two runs that took one name at most one goes on.
+        """
+        if not self._is_ours(placed):
+            raise NameTaken(
+                f"another backup writes {placed.object} to {placed.repository.store.url}",
+                hint="Give each host, and each database, a prefix of its own.",
+            )
+
+    def _check_stands(self, placed: Placed) -> None:
+        """Raise `NameTaken` unless manifest and data, as they are stored, are this run's."""
+        name = manifest_of(placed.object)
+        try:
+            manifest = decode(placed.repository.store.read(name, size_max=SIZE_MAX))
+            is_ours = manifest.id == self._id
+        except (BlobNotFound, CorruptionError):
+            is_ours = False
+        if not is_ours:
+            raise NameTaken(
+                f"another backup replaced {name} in {placed.repository.store.url}",
+                hint="Give each host, and each database, a prefix of its own.",
+            )
+        self._check_data(placed)
 
     def _move_latest(self, placed: Placed) -> bool | None:
         """
@@ -286,7 +332,7 @@ def _owner(store: Store, name: str) -> str | None:
 @dataclass(frozen=True, slots=True)
 class _Held:
     """
-    A body that ends only when all is captured and checked.
+    A body that ends only when all is captured and checked, and the name still ours.
 
     So the data stands for the shortest time without its manifest, and a run that is
     given up leaves an upload that was never completed, not an object.
@@ -294,7 +340,9 @@ class _Held:
 
     staging: Staging
     captured: Future[MakeManifest]
+    check: Callable[[], None]
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self.staging
         self.captured.result()
+        self.check()

@@ -294,7 +294,8 @@ def honours_conditions(store: Store) -> bool:
 
     A create is sent twice with different bytes; the second must be refused.  On a
     store that was probed before, the first one is refused already.  The blob
-    `PROBE_NAME` stays.
+    `PROBE_NAME` stays.  It is for what relies on rule 3 alone; snapshots do not: they
+    look afterwards whose object is there.
     """
     for attempt in (b"first", b"second"):
         try:
