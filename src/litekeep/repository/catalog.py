@@ -11,6 +11,10 @@ What a repository holds: its snapshots, as its store tells.
 
 A mark (`marks.py`) that cannot be read, or is about another snapshot, says nothing,
 and is a `Leftover` of its own.
+
+What the store refuses about one object (it lies in an archive, a policy denies it) is
+said of that object and hides no other.  A hold that may not be read is believed: it
+keeps a snapshot, and to keep one too many does no harm.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from litekeep.codec.formats import CODECS
-from litekeep.errors import BlobNotFound, CorruptionError, FormatError
+from litekeep.errors import AccessDenied, BlobNotFound, CorruptionError, FormatError, StoreError
 from litekeep.repository.layout import (
     ACCEPTED_SUFFIX,
     DELETED_SUFFIX,
@@ -107,7 +111,7 @@ class Leftover:
 
     repository: Repository
     object: str
-    error: CorruptionError
+    error: CorruptionError | StoreError
 
 
 Item = Snapshot | Deleted | Leftover
@@ -153,12 +157,20 @@ def read_contents(repository: Repository, each: Each = _one_after_the_other) -> 
         repository: Of one database.
 
         each: How to make the small requests; threads save time on a distant store.
+
+    Raises:
+        StoreError: The store did not answer, or nothing in it may be read.
     """
     found = [item for items in each(_look_at, _candidates(repository)) for item in items]
     snapshots = [item for item in found if isinstance(item, Snapshot)]
+    leftovers = [item for item in found if isinstance(item, Leftover)]
+    if len(leftovers) == len(found):
+        for leftover in leftovers:
+            if isinstance(leftover.error, AccessDenied):
+                raise leftover.error  # about who asks, not about one object
     return Contents(
         tuple(sorted(snapshots, key=lambda item: (item.time, item.name))),
-        tuple(item for item in found if isinstance(item, Leftover)),
+        tuple(leftovers),
         tuple(item for item in found if isinstance(item, Deleted)),
     )
 
@@ -245,13 +257,20 @@ def _look_at(candidate: _Candidate) -> Sequence[Item]:
     return (item,) if item is not None else ()
 
 
+def _refusal(error: CorruptionError | StoreError) -> CorruptionError | StoreError:
+    """Return *error* if it is about one object; raise it if the store did not answer."""
+    if error.retryable:
+        raise error
+    return error
+
+
 def _look_at_data(repository: Repository, blob: Blob) -> Snapshot | Leftover | None:
     try:
         is_ours = ID_KEY in repository.store.head(blob.name).metadata
     except BlobNotFound:
         return None  # removed meanwhile
-    except CorruptionError as error:  # its metadata: no reason to hide all the others
-        return Leftover(repository, blob.name, error)
+    except (CorruptionError, StoreError) as error:
+        return Leftover(repository, blob.name, _refusal(error))
     if is_ours:
         return Leftover(
             repository,
@@ -275,8 +294,8 @@ def _look_at_manifest(candidate: _Candidate, blob: Blob) -> Snapshot | Leftover 
         manifest = decode(repository.store.read(manifest_name, size_max=SIZE_MAX))
     except BlobNotFound:
         return None  # removed meanwhile
-    except FormatError as error:
-        return Leftover(repository, manifest_name, error)
+    except (CorruptionError, StoreError) as error:
+        return Leftover(repository, manifest_name, _refusal(error))
     parsed = parse_object(name, repository.zone)
     assert parsed is not None
     if manifest.object != name or manifest.name != parsed.name:
@@ -298,8 +317,8 @@ def _look_at_tombstone(candidate: _Candidate, blob: Blob) -> Deleted | Leftover 
         tombstone = _read_mark(repository, blob, Tombstone)
     except BlobNotFound:
         return None  # removed meanwhile
-    except FormatError as error:
-        return Leftover(repository, blob.name, error)
+    except (CorruptionError, StoreError) as error:
+        return Leftover(repository, blob.name, _refusal(error))
     manifest = tombstone.manifest
     if manifest is not None and manifest.object != candidate.object:
         wrong = FormatError(f"{blob.name} is the tombstone of {manifest.object}")
@@ -327,8 +346,10 @@ def _with_marks(snapshot: Snapshot, companions: Mapping[str, Blob]) -> Sequence[
                 raise FormatError(f"{blob.name} is a proof of other bytes")
         except BlobNotFound:
             return None
-        except FormatError as error:
-            wrong.append(Leftover(repository, blob.name, error))
+        except (CorruptionError, StoreError) as error:
+            wrong.append(Leftover(repository, blob.name, _refusal(error)))
+            if kind is Hold and isinstance(error, StoreError):
+                return kind(id=snapshot.id, time=blob.modified, reason="the mark cannot be read")
             return None
         return mark
 

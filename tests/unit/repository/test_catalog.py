@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litekeep.codec.formats import CODECS
+from litekeep.errors import AccessDenied, LitekeepError, StoreError, StoreUnavailable
 from litekeep.repository.catalog import Contents, database_names, read_contents
 from litekeep.repository.layout import Repository, manifest_of, parse_object
 from litekeep.repository.manifest import ID_KEY, SIZE_MAX, Manifest, encode
@@ -115,6 +116,76 @@ def test_damaged_metadata_hides_no_other_snapshot(tmp_path):
     contents = read_contents(repository)
     assert [item.object for item in contents.snapshots] == [good]
     assert list(leftovers(contents)) == [bad]
+
+
+class Refusing(MemoryStore):
+    """Refuses to read what is named in *errors*."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors: dict[str, LitekeepError] = {}
+
+    def get(self, name, **range_of):
+        if name in self.errors:
+            raise self.errors[name]
+        return super().get(name, **range_of)
+
+    def head(self, name):
+        if name in self.errors:
+            raise self.errors[name]
+        return super().head(name)
+
+
+ARCHIVED = StoreError("it lies in an archive and cannot be read")
+DENIED = AccessDenied("does not allow get")
+
+
+@pytest.mark.parametrize("error", [ARCHIVED, DENIED], ids=["archived", "denied"])
+@pytest.mark.parametrize("what", ["manifest", "data", "tombstone"])
+def test_an_object_that_the_store_refuses_hides_no_other(error, what):
+    store = Refusing()
+    repository = Repository(store, "app")
+    bad, good = put(repository), put(repository, TIME + timedelta(days=1))
+    name = {"manifest": manifest_of(bad), "data": bad, "tombstone": f"{bad}.deleted.json"}[what]
+    if what != "manifest":
+        store.delete(manifest_of(bad))
+    if what == "tombstone":
+        store.put(name, b"{}")
+    store.errors[name] = error
+
+    contents = read_contents(repository)
+    assert [item.object for item in contents.snapshots] == [good]
+    assert leftovers(contents) == {name: error.message}
+
+
+def test_a_refused_hold_still_holds():
+    """And a refused proof is none; both are told."""
+    store = Refusing()
+    repository = Repository(store, "app")
+    name = put(repository)
+    marks = (f"{name}.hold.json", f"{name}.proof-20250914_030000.json")
+    for mark in marks:
+        store.put(mark, b"{}")
+        store.errors[mark] = ARCHIVED
+
+    contents = read_contents(repository)
+    (snapshot,) = contents.snapshots
+    assert snapshot.hold is not None
+    assert snapshot.proof is None
+    assert leftovers(contents) == dict.fromkeys(marks, ARCHIVED.message)
+
+
+def test_a_store_that_does_not_answer_or_lets_nothing_be_read_fails_as_a_whole():
+    store = Refusing()
+    repository = Repository(store, "app")
+    bad, _ = put(repository), put(repository, TIME + timedelta(days=1))
+    store.errors[manifest_of(bad)] = StoreUnavailable("cannot serve now")
+    with pytest.raises(StoreUnavailable):
+        read_contents(repository)
+
+    store.errors = {blob.name: DENIED for blob in store.list()}
+    with pytest.raises(AccessDenied):
+        read_contents(repository)
 
 
 def test_an_endless_manifest_is_not_read(repository):
