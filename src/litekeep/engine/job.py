@@ -200,8 +200,8 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
         A line for a person on each thing that was removed, or could not be.
     """
     begun = job.interrupted()
-    withdrawn: set[tuple[str, str]] = set()
     lines: list[str] = []
+    settled: set[tuple[str, str]] = set()
     for repository in repositories:
         store = repository.store
         objects = [
@@ -209,18 +209,56 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
         ]
         if store.staging is None and not objects:
             continue
-        try:
-            lines += store.clean([data_object for _, data_object in objects])
-            for snapshot_id, data_object in objects:
-                if withdraw(repository, data_object, snapshot_id):
-                    lines.append(f"removed {data_object} from {store.url}, left by a killed run")
-                withdrawn.add((snapshot_id, store.url))
-        except (CorruptionError, *FAILURES) as error:  # the latter: a blob's metadata
-            lines.append(f"could not clean up in {store.url}: {error.message}")
+        withdrawn = _withdraw_all(repository, objects, lines)
+        if withdrawn is None:
+            continue  # it did not answer
+        if _clean(repository, [data_object for _, data_object in objects], lines):
+            settled |= {(snapshot_id, store.url) for snapshot_id in withdrawn}
     left = []
     for item in begun:
-        objects_left = {u: o for u, o in item.objects.items() if (item.id, u) not in withdrawn}
+        objects_left = {u: o for u, o in item.objects.items() if (item.id, u) not in settled}
         if objects_left:
             left.append(Begun(item.id, objects_left))
     job.leave(left)
     return lines
+
+
+def _withdraw_all(
+    repository: Repository, objects: Sequence[tuple[str, str]], lines: list[str]
+) -> list[str] | None:
+    """
+    Withdraw *objects*, each for itself.
+
+    Returns:
+        The ids of which nothing is left, or None if the store did not answer.
+    """
+    withdrawn = []
+    url = repository.store.url
+    for snapshot_id, data_object in objects:
+        try:
+            if withdraw(repository, data_object, snapshot_id):
+                lines.append(f"removed {data_object} from {url}, left by a killed run")
+        except (CorruptionError, *FAILURES) as error:  # the former: a blob's metadata
+            lines.append(f"could not withdraw {data_object} from {url}: {error.message}")
+            if error.retryable:
+                return None
+        else:
+            withdrawn.append(snapshot_id)
+    return withdrawn
+
+
+def _clean(repository: Repository, unfinished: Sequence[str], lines: list[str]) -> bool:
+    """
+    Let the store remove what killed runs left.
+
+    Returns:
+        False if it is worth another try.  What the store refuses is told once: it
+        will refuse it the next time too.
+    """
+    store = repository.store
+    try:
+        lines += store.clean(unfinished)
+    except (CorruptionError, *FAILURES) as error:
+        lines.append(f"could not clean up in {store.url}: {error.message}")
+        return not error.retryable
+    return True

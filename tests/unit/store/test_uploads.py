@@ -16,6 +16,7 @@ from litekeep.store.base import Store
 from litekeep.store.feed import PART_SIZE_MIN, UPLOAD_MEMORY, part_size_for
 from litekeep.store.objects import ObjectsStore
 from litekeep.store.open import open_store
+from litekeep.store.options import StoreOptions
 from tests.servers.s3 import S3Server
 
 MIB = 1 << 20
@@ -140,3 +141,11 @@ def test_cleaning_says_what_it_may_not_or_cannot_do(
     store = opened(seaweedfs, bucket)
     assert list(store.clean()) == []
     assert "boto3" in next(iter(store.clean(["dead"])))
+
+
+@pytest.mark.usefixtures("no_cloud_environment")
+def test_a_store_without_credentials_is_not_asked_for_open_uploads(seaweedfs: S3Server):
+    """It would ask the shared files and the instance for somebody's."""
+    options = StoreOptions(endpoint=seaweedfs.endpoint, is_anonymous=True, retry_seconds=0)
+
+    assert list(open_store("s3://bucket/p", options).clean(["dead"])) == []
