@@ -23,6 +23,7 @@ times.  So where no entry fits and there is only one, its size decides.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -38,6 +39,8 @@ from litekeep.store.temporary import temporary_file
 
 COMPANION_NAME = re.compile(r"\.(.+)\.meta")
 COMPANION_SIZE_MAX = 64 * 1024
+
+_NO_FILE = (errno.ELOOP, errno.ENXIO)  # a symbolic link, a socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,26 +121,38 @@ def is_companion(path: Path) -> bool:
     Other programs have hidden files of such names, and a store may lie among theirs.
     """
     try:
-        return stat.S_ISREG(path.lstat().st_mode) and bool(_read(path))
+        return bool(_read(path))
     except (OSError, FormatError):
         return False
 
 
 def _read(companion: Path) -> list[Entry]:
     try:
-        with companion.open("rb") as file:
-            data = file.read(COMPANION_SIZE_MAX + 1)
+        # A pipe of that name would keep us waiting for somebody to write to it.
+        descriptor = os.open(companion, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise _unreadable(companion, "it is not a file") from error
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _unreadable(companion, "it is not a file")
+        data = file.read(COMPANION_SIZE_MAX + 1)
     try:
         if len(data) > COMPANION_SIZE_MAX:
             raise ValueError("it is too large")
         return [_entry(fields) for fields in json.loads(data)["entries"]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(
-            f"metadata file {companion} cannot be read: {error}",
-            hint="Remove it: the blob beside it is whole, and only its metadata is lost.",
-        ) from error
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise _unreadable(companion, str(error)) from error
+
+
+def _unreadable(companion: Path, reason: str) -> FormatError:
+    return FormatError(
+        f"metadata file {companion} cannot be read: {reason}",
+        hint="Remove it: the blob beside it is whole, and only its metadata is lost.",
+    )
 
 
 def _entry(fields: Any) -> Entry:

@@ -20,6 +20,9 @@ INVARIANTS
      companion, a comparison of versions and the rename belong together.  Where
      nothing can be locked a put goes on without, and `replace` refuses.
   4. Every put gives its file a time of its own, so that no two versions are equal.
+  5. A folder below the root that may not be read (lost+found, another program's) holds
+     no blobs, unless it is asked for, or named by digits alone as years and months are:
+     a list without those would be taken for all there is.
 
 What is done to single files stands in `files.py`, `temporary.py`, `companion.py`.
 """
@@ -176,7 +179,9 @@ class DirectoryStore(Store):
     ) -> Iterator[bytes]:
         path = self._path(name)
         with self._translated(name):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # Nonblocking: a pipe in the blob's place is none, and nobody may write to it.
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(path, flags)
         try:
             with self._translated(name):
                 status = os.fstat(descriptor)
@@ -320,6 +325,10 @@ class DirectoryStore(Store):
                 ]
         except FileNotFoundError:
             return  # removed meanwhile, or nothing was ever stored
+        except PermissionError:
+            if _is_passed_over(folder, prefix):
+                return
+            raise
         # With its slash a folder sorts where the names below it belong.
         for part, entry in sorted(entries, key=lambda pair: pair[0]):
             name = folder + part
@@ -357,3 +366,9 @@ class DirectoryStore(Store):
             with self._translated(path.name):
                 opened = stack.enter_context(temporary_file(path.parent))
             yield opened
+
+
+def _is_passed_over(folder: str, prefix: str) -> bool:
+    """Tell whether *folder*, which ends in a slash, may be left out of a list: invariant 5."""
+    is_asked_for = folder == "" or prefix.startswith(folder)
+    return not is_asked_for and not folder.replace("/", "").isdecimal()

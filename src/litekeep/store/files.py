@@ -50,7 +50,7 @@ def _translate(error: OSError, place: Path, missing: str | None) -> StoreError:
     where = error.filename if isinstance(error.filename, str) else str(place)
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     match error.errno:
-        case errno.ENOENT | errno.ENOTDIR | errno.ELOOP | errno.EISDIR:
+        case errno.ENOENT | errno.ENOTDIR | errno.ELOOP | errno.EISDIR | errno.ENXIO:
             return BlobNotFound(missing or f"{where}: {reason}")
         case errno.ENOSPC | errno.EDQUOT:
             return NoSpace(

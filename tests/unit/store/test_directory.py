@@ -4,9 +4,11 @@ What only a directory has: modes, links, locks, companions, crashes between any 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +21,15 @@ from typing import Any
 import pytest
 
 from litekeep import faults
-from litekeep.errors import AccessDenied, BlobNotFound, LitekeepError, NoSpace, StoreError
+from litekeep.errors import (
+    AccessDenied,
+    BlobNotFound,
+    FormatError,
+    LitekeepError,
+    NoSpace,
+    StoreError,
+)
+from litekeep.store.companion import companion_path
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.files import LOCK_NAME
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead, temporary_file, temporary_name
@@ -392,3 +402,71 @@ def test_the_companion_is_plain_json(store: DirectoryStore, root: Path):
 
     assert entry["metadata"] == {"litestream-timestamp": "2025-09-08T12:00:01Z"}
     assert entry["size"] == 4
+
+
+def test_a_folder_of_somebody_else_stops_no_list(
+    store: DirectoryStore, root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """lost+found, most often.  One that is asked for, or of a year, is an error."""
+    scandir = os.scandir
+
+    def refusing(path: Path) -> Any:
+        if Path(path).stat().st_mode & 0o777 == 0:  # root, who runs tests, is refused nothing
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    store.put(NAME, b"data")
+    store.put("other/name", b"data")
+    for closed in (root / "lost+found", root / "other/deep"):
+        closed.mkdir(mode=0)
+    assert [blob.name for blob in store.list()] == [NAME, "other/name"]
+    assert [blob.name for blob in store.list("lost")] == []
+    with pytest.raises(AccessDenied, match=r"lost\+found"):
+        list(store.list("lost+found/a"))
+
+    (root / "2026").mkdir(mode=0)
+    with pytest.raises(AccessDenied, match="2026"):
+        list(store.list())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"entries": [{"inode": 1e999, "mtime_ns": 1, "size": 1, "metadata": {}}]}',
+        "[" * 60_000,
+        '{"entries": [{"inode": ' + "9" * 5000 + ', "mtime_ns": 1, "size": 1, "metadata": {}}]}',
+    ],
+    ids=["endless number", "deep", "long number"],
+)
+def test_a_metadata_file_of_any_content_is_an_error_and_no_crash(
+    store: DirectoryStore, root: Path, text: str
+):
+    store.put(NAME, b"data")
+    companion = companion_path(root / NAME)
+    companion.write_text(text)
+    with pytest.raises(FormatError, match="cannot be read"):
+        store.head(NAME)
+
+    companion.rename(companion_path(root / "2025/09/gone"))
+    assert store.clean() == []
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "socket"])
+def test_what_is_no_file_keeps_nobody_waiting(store: DirectoryStore, root: Path, kind: str):
+    """In the place of a metadata file, and of a blob."""
+    store.put(NAME, b"data")
+    for path in (companion_path(root / NAME), root / "2025/09/odd"):
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "link":
+            path.symlink_to("/dev/zero")
+        else:
+            with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listener:
+                listener.bind(path.name)
+    with pytest.raises(FormatError, match="is not a file"):
+        store.head(NAME)
+    with pytest.raises(BlobNotFound):
+        list(store.get("2025/09/odd"))
+    assert [blob.name for blob in store.list()] == [NAME]
+    assert store.clean() == []
