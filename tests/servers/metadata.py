@@ -8,13 +8,14 @@ Services that give out AWS credentials: IMDSv2, ECS, and STS for web identity.
     POST /?Action=AssumeRoleWithWebIdentity&...                  the same from STS, for our token
 
 Without a token that is still good: 401, as the real one says.  It can refuse
-(403, or 404 for a machine without a role), hang, and give out credentials that
+(403, or 404 for a machine without a role), hang, lose answers, and give out credentials that
 expire soon.
 """
 
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ class MetadataServer:
         self.session_token = token
         self.lifetime = timedelta(hours=6)
         self.refuse_status: int | None = None
+        self.loses = 0  # so many answers never arrive
         self.requests: list[str] = []
         self.resume = threading.Event()  # cleared: every request hangs
         self.resume.set()
@@ -131,6 +133,11 @@ class MetadataServer:
     def _is_refused(self, request: BaseHTTPRequestHandler) -> bool:
         self.requests.append(f"{request.command} {request.path}")
         self.resume.wait(60)
+        if self.loses > 0:
+            self.loses -= 1
+            request.close_connection = True
+            request.connection.shutdown(socket.SHUT_RDWR)
+            return True
         if self.refuse_status is not None:
             _answer(request, self.refuse_status, "")
         return self.refuse_status is not None

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from dataclasses import replace as changed
 
 from litekeep.errors import (
     AccessDenied,
@@ -37,6 +38,7 @@ _JSON_REASON = re.compile(r'"reason"\s*:\s*\\*"(\w+)')
 _MISSING_RIGHT = re.compile(r"to perform: ([a-z0-9-]+:\w+)")
 _REGION = re.compile(r"<Region>([a-z0-9-]+)</Region>")
 _REQUESTED = re.compile(r"Error performing [A-Z]+ (https?://\S+|REDACTED)")
+_ORIGIN = re.compile(r"https?://[^/?#]+")
 _HTTP_KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
 _CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
 
@@ -59,6 +61,14 @@ _GOOGLE_RIGHTS = {
     "head": "storage.objects.get",
     "list": "storage.objects.list",
     "delete": "storage.objects.delete",
+}
+
+_CREDENTIAL_HINTS = {
+    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or an instance role.",
+    "gs": "Set credentials_file (or GOOGLE_APPLICATION_CREDENTIALS), or log in with "
+    "gcloud auth application-default login.",
+    "az": "Set account_key or sas_token (or AZURE_STORAGE_ACCOUNT_KEY), or give this machine "
+    "a managed identity.",
 }
 
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted", "InvalidBucketName"}
@@ -168,7 +178,9 @@ def translate(asked: Asked, text: str) -> StoreError:
         return RangeIgnored(f"{asked.server} sends whole blobs where ranges are asked for")
     requested = _REQUESTED.search(text)
     if asked.base_url and requested and not requested[1].startswith(asked.base_url):
-        return _without_credentials(asked, text)
+        # Its address alone: what follows may hold a token.
+        service = _ORIGIN.match(requested[1])
+        return _without_credentials(asked, service[0] if service else "their service", text)
     if status_of(text) or code_of(text):
         return _refused(asked, text)
     return _unreachable(asked, text)
@@ -271,14 +283,19 @@ def _other(asked: Asked, code: str, status: int, text: str) -> StoreError:
     )
 
 
-def _without_credentials(asked: Asked, text: str) -> StoreError:
+def _without_credentials(asked: Asked, service: str, text: str) -> StoreError:
+    """Return the error of a request to *service*, which was to give us credentials."""
     code = code_of(text) or (str(status_of(text)) if status_of(text) else "")
     if code in _BUSY or status_of(text) in _BUSY_STATUS:
         return StoreUnavailable(f"the service that gives credentials for {asked.url} is busy")
-    return AccessDenied(
-        f"no credentials for {asked.url} were found" + (f" ({code})" if code else ""),
-        hint="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or an instance role.",
-    )
+    words = f"no credentials for {asked.url} were found"
+    hint = _CREDENTIAL_HINTS[asked.scheme]
+    if code:
+        return AccessDenied(f"{words} ({code})", hint=hint)
+    failed = _unreachable(changed(asked, base_url=service), text)
+    if failed.retryable:
+        return type(failed)(f"{words}: {failed.message}", hint=hint)
+    return failed
 
 
 def _unreachable(asked: Asked, text: str) -> StoreError:

@@ -12,13 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from litekeep.errors import AccessDenied, ConfigError, LitekeepError, StoreError
+from litekeep.errors import (
+    AccessDenied,
+    ConfigError,
+    LitekeepError,
+    StoreError,
+    StoreUnavailable,
+)
 from litekeep.secret import Secret
 from litekeep.store.base import Store
 from litekeep.store.open import open_store
 from litekeep.store.options import StoreOptions
 from tests.servers.certificates import Authority
 from tests.servers.metadata import ECS_TOKEN, WEB_TOKEN, MetadataServer
+from tests.servers.process import free_ports
 from tests.servers.proxy import TcpProxy
 from tests.servers.s3 import S3Server
 
@@ -86,6 +93,32 @@ def test_a_metadata_service_that_hangs_does_not_hang_us(
     metadata.resume.clear()
     with pytest.raises(StoreError):
         opened(moto_s3).put("name", b"body")
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(
+    moto_s3: S3Server, metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.endpoint)
+    metadata.loses = 2
+    options = StoreOptions(endpoint=moto_s3.endpoint, retry_seconds=10, timeout_seconds=2)
+    open_store(f"s3://{moto_s3.new_bucket()}/prefix", options).put("name", b"body")
+
+    assert metadata.loses == 0
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_credential_service_that_does_not_answer_is_unavailable(
+    moto_s3: S3Server, metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch, is_there: bool
+):
+    (port,) = free_ports(1)
+    endpoint = metadata.endpoint if is_there else f"http://127.0.0.1:{port}"
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", endpoint)
+    metadata.resume.clear()
+    with pytest.raises(StoreUnavailable, match="no credentials") as caught:
+        opened(moto_s3).put("name", b"body")
+
+    assert endpoint in caught.value.message
+    assert "AWS_ACCESS_KEY_ID" in (caught.value.hint or "")
 
 
 def test_no_credentials_at_all_is_said_at_once(moto_s3: S3Server, monkeypatch: pytest.MonkeyPatch):

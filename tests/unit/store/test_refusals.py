@@ -25,6 +25,7 @@ from litekeep.secret import Secret
 from litekeep.store.base import Store
 from litekeep.store.open import open_store
 from litekeep.store.options import StoreOptions
+from litekeep.store.translate import Asked, translate
 from tests.servers.process import free_ports
 from tests.servers.s3 import S3Server
 
@@ -284,3 +285,24 @@ def test_a_missing_blob_is_no_missing_bucket(seaweedfs: S3Server):
     for action in ("get", "head", "copy"):
         with pytest.raises(BlobNotFound):
             ASK[action](store)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "server", "hint"),
+    [
+        ("s3", "https://bucket.s3.us-east-1.amazonaws.com", "AWS_ACCESS_KEY_ID"),
+        ("gs", "https://storage.googleapis.com", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az", "https://acct.blob.core.windows.net", "AZURE_STORAGE_ACCOUNT_KEY"),
+    ],
+)
+def test_each_cloud_has_credentials_of_its_own(scheme: str, server: str, hint: str):
+    asked = Asked(scheme, f"{scheme}://b/p", "b", server, "", "list")
+    text = (
+        "Error performing GET http://169.254.169.254/token?secret=hunter2 in 1s - HTTP error\n"
+        "inner: Http(HttpError { kind: Connect, ConnectionRefused })"
+    )
+    error = translate(asked, text)
+
+    assert isinstance(error, StoreUnavailable)
+    assert hint in (error.hint or "")
+    assert "hunter2" not in error.message
