@@ -15,6 +15,7 @@ import pytest
 from tests.servers import clouds, s3
 from tests.servers.certificates import Authority, new_authority
 from tests.servers.clouds import AzureServer, GoogleServer
+from tests.servers.odd import OddServer
 from tests.servers.proxy import TcpProxy
 from tests.servers.s3 import S3Server
 
@@ -60,6 +61,13 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
     if program is None:
         pytest.skip("Azurite is not installed: run tests/servers/install (needs node and npm)")
     with clouds.azure_server(program, tmp_path_factory.mktemp("azurite")) as server:
+        yield server
+
+
+@pytest.fixture
+def odd() -> Iterator[OddServer]:
+    """A server that says what the test tells it to."""
+    with OddServer() as server:
         yield server
 
 

@@ -105,6 +105,28 @@ def client(access: Access, service: str = "s3") -> Any:
         )
 
 
+class GivenKeys:
+    """
+    Keys that were given directly, in the form that obstore calls for.
+
+    As settings they would be mixed with what obstore finds in the environment: the
+    session token, or a bearer token, of somebody else.
+    """
+
+    error: LitekeepError | None = None
+    region: str | None = None
+
+    def __init__(self, **keys: Secret | str | None) -> None:
+        self._keys = keys
+
+    def __call__(self) -> dict[str, Any]:
+        plain = {
+            name: value.reveal() if isinstance(value, Secret) else value
+            for name, value in self._keys.items()
+        }
+        return {**plain, "expires_at": None}
+
+
 class Provider:
     """
     Credentials from boto3, in the form that obstore calls for.

@@ -5,11 +5,15 @@ Nothing is asked of a server here, and obstore is not imported: `objects.py` doe
 
 What is looked up where, for S3, first found:
 
-    keys           given directly; a profile (boto3); AWS_* keys, web identity, ECS from the
-                   environment (obstore); the shared AWS files (boto3); the instance's role
+    keys           given directly; a configured profile (boto3); AWS_ACCESS_KEY_ID;
+                   AWS_PROFILE (boto3); web identity, ECS from the environment (obstore);
+                   the shared AWS files (boto3); the instance's role
     endpoint       given; AWS_ENDPOINT_URL_S3; AWS_ENDPOINT_URL; AWS itself
     region         given; AWS_REGION; AWS_DEFAULT_REGION; the profile's; us-east-1
     authorities    ca_file, AWS_CA_BUNDLE: in addition to the system's
+
+Nothing else of the environment counts.  obstore would take any of its settings from a
+variable; it is told each, or does not see the variable while it opens.
 
 Plain http is allowed where the endpoint says so.  (obstore allows it for instance
 metadata and ECS, which have no TLS, and never for web identity.)
@@ -23,14 +27,23 @@ from __future__ import annotations
 import enum
 import json
 import os
-from collections.abc import Mapping
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from litekeep.aws.credentials import Access, Provider, has_boto3, has_shared_files
+from litekeep.aws.credentials import (
+    Access,
+    GivenKeys,
+    Provider,
+    has_boto3,
+    has_shared_files,
+)
 from litekeep.errors import AccessDenied, ConfigError
 from litekeep.store.options import StoreOptions
 
@@ -40,6 +53,13 @@ _KEYS_IN_ENVIRONMENT = (
     "AWS_WEB_IDENTITY_TOKEN_FILE",
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+#: What obstore takes from there unasked, and cannot be told to do without.
+_UNASKED = (
+    "AWS_SERVER_SIDE_ENCRYPTION",
+    "AWS_SSE_KMS_KEY_ID",
+    "AWS_SSE_BUCKET_KEY_ENABLED",
+    "AWS_CHECKSUM_ALGORITHM",
 )
 _CONNECT_TIMEOUT = timedelta(seconds=10)
 _NO_LIMIT = timedelta(days=7)
@@ -52,6 +72,9 @@ _RETRY_PARTS = {
         "base": 2,
     },
 }
+
+
+_hiding = threading.Lock()
 
 
 class Use(enum.Enum):
@@ -76,7 +99,7 @@ class Connection:
     client_options: Mapping[str, Any]
     base_url: str = ""
     region: str = ""
-    provider: Provider | None = None
+    provider: Provider | GivenKeys | None = None
     access: Access | None = None
 
     def __repr__(self) -> str:
@@ -100,6 +123,17 @@ class Connection:
         if self.provider is not None:
             arguments["credential_provider"] = self.provider
         return arguments
+
+
+@contextmanager
+def unasked_settings_hidden() -> Iterator[None]:
+    """Hide what obstore must not take from the environment, while it opens a store."""
+    with _hiding:
+        hidden = {name: os.environ.pop(name) for name in _UNASKED if name in os.environ}
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
 
 
 def connect(
@@ -129,12 +163,15 @@ def _client(options: StoreOptions, environ: Mapping[str, str]) -> dict[str, Any]
         Path(environ["AWS_CA_BUNDLE"]) if environ.get("AWS_CA_BUNDLE") else None
     )
     if bundle is not None:
+        hint = "Check ca_file and AWS_CA_BUNDLE."
         try:
             client["root_certificate"] = bundle.read_bytes()
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(bundle)
+        except ssl.SSLError as error:
+            raise ConfigError(f"{bundle} holds no certificates in PEM", hint=hint) from error
         except OSError as error:
             raise ConfigError(
-                f"the certificates in {bundle} cannot be read: {error.strerror}",
-                hint="Check ca_file and AWS_CA_BUNDLE.",
+                f"the certificates in {bundle} cannot be read: {error.strerror}", hint=hint
             ) from error
     return client
 
@@ -147,7 +184,7 @@ def _s3(
         endpoint=endpoint,
         region=options.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
         path_style=_is_path_style(bucket, endpoint, options),
-        profile=options.profile or environ.get("AWS_PROFILE"),
+        profile=options.profile or _profile_of(environ),
         access_key_id=options.access_key_id,
         secret_access_key=options.secret_access_key,
         session_token=options.session_token,
@@ -174,6 +211,10 @@ def _s3(
         # One DELETE a blob: every server knows that, and its refusal has a status.
         "disable_bulk_delete": True,
         "skip_signature": options.is_anonymous,
+        # Each of these would be taken from the environment.
+        "conditional_put": "etag",
+        "request_payer": False,
+        "s3_express": False,
     }
     if options.checksum:
         config["checksum_algorithm"] = options.checksum
@@ -191,7 +232,7 @@ def _s3(
 
 def _s3_identity(
     options: StoreOptions, access: Access, environ: Mapping[str, str]
-) -> tuple[dict[str, Any], Provider | None]:
+) -> tuple[dict[str, Any], Provider | GivenKeys | None]:
     """Return obstore's settings for the credentials, or a provider of them."""
     config: dict[str, Any] = {}
     if (options.access_key_id is None) != (options.secret_access_key is None):
@@ -202,11 +243,11 @@ def _s3_identity(
     if options.is_anonymous:
         return config, None
     if options.access_key_id and options.secret_access_key:
-        config["access_key_id"] = options.access_key_id
-        config["secret_access_key"] = options.secret_access_key.reveal()
-        if options.session_token:
-            config["session_token"] = options.session_token.reveal()
-        return config, None
+        return config, GivenKeys(
+            access_key_id=options.access_key_id,
+            secret_access_key=options.secret_access_key,
+            token=options.session_token,
+        )
     if access.profile:
         return config, Provider(access)
     if any(environ.get(name) for name in _KEYS_IN_ENVIRONMENT):
@@ -224,6 +265,11 @@ def _s3_identity(
     if environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
         config["metadata_endpoint"] = environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"].rstrip("/")
     return config, None
+
+
+def _profile_of(environ: Mapping[str, str]) -> str | None:
+    # As the AWS tools do: keys of the environment come before its profile.
+    return None if environ.get("AWS_ACCESS_KEY_ID") else environ.get("AWS_PROFILE")
 
 
 def _is_path_style(bucket: str, endpoint: str | None, options: StoreOptions) -> bool:
@@ -266,15 +312,16 @@ def _azure(
     endpoint = _endpoint(options, environ, "AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")
     if endpoint:
         config["endpoint"] = endpoint
+    provider = None
     if options.account_key:
-        config["account_key"] = options.account_key.reveal()
-    if options.sas_token:
-        config["sas_key"] = options.sas_token.reveal().removeprefix("?")
+        provider = GivenKeys(access_key=options.account_key)
+    elif options.sas_token:
+        provider = GivenKeys(sas_token=options.sas_token.reveal().removeprefix("?"))
     if options.is_anonymous:
         config["skip_signature"] = True
     base_url = endpoint or f"https://{account}.blob.core.windows.net"
     client["allow_http"] = base_url.startswith("http:")
-    return Connection(config, client, base_url)
+    return Connection(config, client, base_url, provider=provider)
 
 
 def _endpoint(options: StoreOptions, environ: Mapping[str, str], *names: str) -> str | None:

@@ -58,7 +58,7 @@ from litekeep.store.base import (
     is_name,
     is_own_blob,
 )
-from litekeep.store.connection import Use, connect
+from litekeep.store.connection import Use, connect, unasked_settings_hidden
 from litekeep.store.feed import (
     MIB,
     PART_SIZE_MIN,
@@ -105,9 +105,10 @@ class ObjectsStore(Store):
         )
 
         try:
-            self._quick, self._bulk, self._parts = (
-                _OPENERS[scheme](**self._connection.client(use, options)) for use in Use
-            )
+            with unasked_settings_hidden():
+                self._quick, self._bulk, self._parts = (
+                    _OPENERS[scheme](**self._connection.client(use, options)) for use in Use
+                )
         except (BaseError, OSError, ValueError) as error:
             # The text may quote a key that is not one.
             raise ConfigError(

@@ -5,11 +5,13 @@ Who we are to S3: keys, profiles, instance roles, tasks, web identity, each with
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import boto3
 import pytest
 
 from litekeep.errors import (
@@ -24,7 +26,9 @@ from litekeep.store.base import Store
 from litekeep.store.open import open_store
 from litekeep.store.options import StoreOptions
 from tests.servers.certificates import Authority
+from tests.servers.clouds import AzureServer
 from tests.servers.metadata import ECS_TOKEN, WEB_TOKEN, MetadataServer
+from tests.servers.odd import OddServer, say
 from tests.servers.process import free_ports
 from tests.servers.proxy import TcpProxy
 from tests.servers.s3 import S3Server
@@ -255,3 +259,80 @@ def test_no_secret_is_in_any_text(seaweedfs: S3Server):
         texts += [str(error), repr(error), str(getattr(error, "hint", ""))]
         error = error.__cause__
     assert all(secret not in text for text in texts)
+
+
+SECRETS_OF_OTHERS = {
+    "AWS_ACCESS_KEY_ID": "FOREIGNKEY",
+    "AWS_SECRET_ACCESS_KEY": "foreign",
+    "AWS_SESSION_TOKEN": "foreign",
+}
+SETTINGS_OF_OTHERS = {
+    "AWS_SERVER_SIDE_ENCRYPTION": "aws:kms",
+    "AWS_SSE_KMS_KEY_ID": "foreign",
+    "AWS_CHECKSUM_ALGORITHM": "sha256",
+    "AWS_REQUEST_PAYER": "true",
+    "AWS_S3_EXPRESS": "true",
+    "AWS_CONDITIONAL_PUT": "disabled",
+}
+ALWAYS = {"x-amz-date", "x-amz-content-sha256"}
+
+
+def asked_as(odd: OddServer, store: Store) -> tuple[str, set[str]]:
+    """Put a blob; return the key that signed, and which headers of AWS went along."""
+    odd.answer = lambda request: say(request, 200, ETag='"e"')
+    store.put("name", b"body", create=True)
+    _, _, headers = odd.seen[-1]
+    signed = headers["authorization"].partition("Credential=")[2].partition("/")[0]
+    return signed, {name for name in headers if name.startswith("x-amz-")} - ALWAYS
+
+
+def test_configured_keys_take_nothing_of_the_environment(
+    odd: OddServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Nor does anybody take settings that nobody made: encryption, payer, checksums."""
+    for name, value in (SECRETS_OF_OTHERS | SETTINGS_OF_OTHERS).items():
+        monkeypatch.setenv(name, value)
+
+    assert asked_as(odd, odd.store()) == ("AK", set())
+    of_environment = odd.store(access_key_id=None, secret_access_key=None)
+    assert asked_as(odd, of_environment) == ("FOREIGNKEY", {"x-amz-security-token"})
+    encrypted = odd.store(encryption="aws:kms", session_token=Secret("ours"))
+    assert asked_as(odd, encrypted) == (
+        "AK",
+        {"x-amz-security-token", "x-amz-server-side-encryption"},
+    )
+    assert os.environ["AWS_SERVER_SIDE_ENCRYPTION"] == "aws:kms"  # others still see it
+
+
+def test_keys_of_the_environment_come_before_its_profile(
+    odd: OddServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """As boto3 and the AWS tools choose; a configured profile comes before both."""
+    keys = "aws_access_key_id = PROFILEKEY\naws_secret_access_key = s\n"
+    shared_files(tmp_path, "", f"[ops]\n{keys}")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_PROFILE", "ops")
+    found = {"access_key_id": None, "secret_access_key": None}
+    assert asked_as(odd, odd.store(**found))[0] == "PROFILEKEY"
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "ENVKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
+    assert asked_as(odd, odd.store(**found))[0] == "ENVKEY"
+    assert boto3.Session().get_credentials().access_key == "ENVKEY"
+    assert asked_as(odd, odd.store(**found, profile="ops"))[0] == "PROFILEKEY"
+
+
+def test_a_configured_key_of_azure_is_not_mixed_either(
+    azure: AzureServer, monkeypatch: pytest.MonkeyPatch
+):
+    """A bearer token of the environment would win."""
+    container = azure.new_bucket()
+    monkeypatch.setenv("AZURE_STORAGE_TOKEN", "foreign")
+    open_store(f"az://{container}/p", azure.options()).put("name", b"body")
+
+
+def test_a_file_without_certificates_is_named(tmp_path: Path, odd: OddServer):
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(ConfigError, match=r"ca\.pem holds no certificates") as caught:
+        odd.store(ca_file=tmp_path / "ca.pem")
+    assert "ca_file" in (caught.value.hint or "")
