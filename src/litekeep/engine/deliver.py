@@ -7,6 +7,7 @@ does not disturb the others; what it holds of the snapshot is withdrawn.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
