@@ -92,7 +92,9 @@ def _prefix(parts: SplitResult, url: str) -> str:
     """Return the folder in the bucket that *url* names."""
     prefix = unquote(parts.path).strip("/")
     if not parts.netloc:
-        raise UserError(f"{url} names no bucket", hint=f"Write {parts.scheme}://BUCKET/PREFIX.")
+        raise UserError(
+            f"{_plain(parts)} names no bucket", hint=f"Write {parts.scheme}://BUCKET/PREFIX."
+        )
     if prefix and not is_name(prefix):
         raise UserError(
             f"{prefix!r} cannot be the prefix of a store",
@@ -122,7 +124,7 @@ def _split(url: str) -> SplitResult:
         raise UserError("a store's URL holds a user or a password", hint=_SECRET_HINT)
     if parts.fragment:
         raise UserError(
-            f"{url} has a part behind #, which means nothing here",
+            f"{_plain(parts)} has a part behind #, which means nothing here",
             hint="Write # as %23 where it belongs to a name.",
         )
     if parts.scheme not in SCHEMES:
@@ -133,10 +135,16 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
+def _plain(parts: SplitResult) -> str:
+    """Return the URL without what may hold a secret, for the words of an error."""
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
 def _file_path(parts: SplitResult) -> Path:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query:
         raise UserError(
-            f"{parts.geturl()} is not the URL of a directory",
+            f"{_plain(parts)} is not the URL of a directory"
+            + (": it has parameters" if parts.query else ""),
             hint="Write file:///absolute/path, with three slashes, or the path alone.",
         )
     return Path(os.fsdecode(unquote(parts.path)))

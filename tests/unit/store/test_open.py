@@ -90,6 +90,10 @@ def test_what_cannot_be_understood_is_an_error_with_a_hint(url: str, message: st
         "s3://bucket/p?access-key-id=hunter2",
         "az://container/p?sas_token=hunter2",
         "s3://bucket/p?endpoint=http://user:hunter2@host",
+        "s3://bucket/p?secret_access_key=hunter2#x",
+        "s3://bucket/p#hunter2",
+        "s3:///p?token=hunter2",
+        "file:///p?secret=hunter2",
     ],
 )
 def test_secrets_in_a_url_are_refused_and_not_repeated(url: str):
