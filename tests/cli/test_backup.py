@@ -58,6 +58,18 @@ def test_the_guides_environment_gives_the_guides_output_to_the_letter(shell, app
     assert gzip.decompress(stored["Body"].read()) == app.read_bytes()
 
 
+def test_latest_is_said_once_behind_the_last_store(shell, app):
+    """With a bucket and the folder beside the database, as with any two stores."""
+    for other in ("two", "app.db/below"):  # the second fails, and latest of the first moved
+        ran = shell.run("backup", "app.db", "--to", "one", "--to", other)
+
+        moved = [n for n, line in enumerate(ran.lines) if "Updated latest marker" in line]
+        places = [n for n, line in enumerate(ran.lines) if " saved: " in line or "Failed: " in line]
+        assert len(moved) == 1
+        assert len(places) == 2
+        assert moved[0] > max(places)
+
+
 def test_json_is_one_object_in_the_contracts_shape(shell, app):
     found = shell.run("backup", "app.db", "--json", "--label", "before the update").json
 

@@ -305,7 +305,11 @@ def test_where_no_store_answers_the_error_is_the_stores(shell, app, away):
 
 def test_verify_of_nothing_is_not_found(shell, app):
     """A mistyped path in cron must not look like a good answer."""
-    assert shell.run("verify", "app.db").code == 11
+    ran = shell.run("verify", "app.db")
+
+    assert (ran.code, ran.out) == (11, "")
+    assert ran.err.startswith("error: there are no snapshots to verify")
+    assert shell.run("verify", "app.db", "--json").json["ok"] is False
     for command in ("verify", "list", "restore"):
         ran = shell.run(command, "ap.db")
         assert ran.code == 11

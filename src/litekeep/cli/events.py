@@ -54,7 +54,11 @@ def listener(options: Options, *, prefix: str, about: str = "") -> Iterator[Show
         with Bar(is_verbose=options.is_verbose) as bar:
             yield bar
     else:
-        yield PlainLines(prefix, is_verbose=options.is_verbose)
+        lines = PlainLines(prefix, is_verbose=options.is_verbose)
+        try:
+            yield lines
+        finally:
+            lines.catch_up()
 
 
 class _Warnings:
@@ -80,25 +84,43 @@ class _Warnings:
 
 
 class PlainLines:
-    """One line an event, with a prefix."""
+    """
+    One line an event, with a prefix.
+
+    That `latest` moved is said once, behind the last store, as the guide's script did.
+    """
 
     def __init__(self, prefix: str, *, is_verbose: bool) -> None:
         self._prefix = prefix
         self._is_verbose = is_verbose
+        self._moved: events.LatestMoved | None = None
 
     def hear(self, event: events.Event) -> None:
         if isinstance(event, events.Note) and not self._is_verbose:
             return  # who reads the guide's lines by machine gets those and no others
-        for text in plain_lines(event):
-            self.say(text)
+        if isinstance(event, events.LatestMoved):
+            self._moved = event
+            return
+        self._show(event)
+
+    def catch_up(self) -> None:
+        """Say what waited for the last store."""
+        if self._moved is not None:
+            self._show(self._moved)
+            self._moved = None
 
     def end(self, summary: str, last_line: str) -> None:
+        self.catch_up()
         if self._is_verbose:
             self.say(summary)
         self.say(last_line)
 
     def say(self, text: str) -> None:
         output.line(f"[{self._prefix}] {text}")
+
+    def _show(self, event: events.Event) -> None:
+        for text in plain_lines(event):
+            self.say(text)
 
 
 def plain_lines(event: events.Event) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
         "database": database,
         "checked": result.checked,
         "bytes": result.bytes,
-        "ok": not result.damaged,
+        "ok": result.failure is None,
         "unproven": list(result.unproven),
         "damaged": [
             {
@@ -93,6 +93,8 @@ def _show(result: VerifyResult, shown: Shown) -> None:
             shown.say(f"Damaged: {place}: {damage.error.message}")
         else:
             shown.say(f"Not verified: {damage.store}: {damage.error.message}")
+    if not result.checked and not result.damaged:
+        return  # the error says that there was nothing to read
     count = f"{result.checked} snapshot{'s' if result.checked != 1 else ''}"
     checked = f"Read {count}, {show_size(result.bytes)} as stored"
     if result.failure is not None:
