@@ -224,10 +224,10 @@ def check_name(name: str) -> None:
     >>> check_name("../etc/passwd")
     Traceback (most recent call last):
     ...
-    litekeep.errors.StoreError: '../etc/passwd' is not a name for a blob
+    litekeep.errors.StoreError: '../etc/passwd' is not a name for an object
     """
     if not is_name(name):
-        raise StoreError(f"{name!r} is not a name for a blob")
+        raise StoreError(f"{name!r} is not a name for an object")
 
 
 def is_name(name: str) -> bool:
@@ -257,12 +257,12 @@ def check_metadata(metadata: Mapping[str, str] | None) -> None:
     >>> check_metadata({"Note": "x"})
     Traceback (most recent call last):
     ...
-    litekeep.errors.StoreError: 'Note' cannot name metadata of a blob
+    litekeep.errors.StoreError: 'Note' cannot name metadata of an object
     """
     size = 0
     for name, value in (metadata or {}).items():
         if not _METADATA_NAME.fullmatch(name):
-            raise StoreError(f"{name!r} cannot name metadata of a blob")
+            raise StoreError(f"{name!r} cannot name metadata of an object")
         if not (value.isascii() and value.isprintable()) or value != value.strip() or not value:
             raise StoreError(f"metadata {name!r} is not plain printable text")
         size += len(name) + len(value)

@@ -151,7 +151,7 @@ def _read(companion: Path) -> list[Entry]:
 def _unreadable(companion: Path, reason: str) -> FormatError:
     return FormatError(
         f"metadata file {companion} cannot be read: {reason}",
-        hint="Remove it: the blob beside it is whole, and only its metadata is lost.",
+        hint="Remove it: the object beside it is whole, and only its metadata is lost.",
     )
 
 

@@ -250,7 +250,7 @@ class DirectoryStore(Store):
                     if TEMPORARY_NAME.fullmatch(file) and remove_dead(path, clock=self._clock):
                         removed.append(f"removed {path}, left by a run that was killed")
                     elif COMPANION_NAME.fullmatch(file) and self._remove_orphan(path):
-                        removed.append(f"removed {path}, which belongs to no blob")
+                        removed.append(f"removed {path}, which belongs to no object")
         return removed
 
     def _remove_orphan(self, companion: Path) -> bool:
@@ -276,7 +276,7 @@ class DirectoryStore(Store):
     ) -> Blob:
         """Steps 2 to 4 of `companion.py`, under the lock that the caller holds."""
         if path.is_dir():
-            raise StoreError(f"{path} is a folder, so it cannot be a blob")
+            raise StoreError(f"{path} is a folder, so it cannot be an object")
         status = temporary.stat()
         new = entry_of(status, metadata)
         old = None
@@ -356,7 +356,7 @@ class DirectoryStore(Store):
 
     @contextlib.contextmanager
     def _translated(self, name: str) -> Iterator[None]:
-        with translated(self._root / name, missing=f"no blob {name!r} in {self.url}"):
+        with translated(self._root / name, missing=f"no object {name!r} in {self.url}"):
             yield
 
     @contextlib.contextmanager

@@ -96,7 +96,7 @@ def make_folders(folder: Path) -> None:
         folder.mkdir(mode=0o700)
     except FileExistsError as error:
         if not folder.is_dir():  # else somebody else has just made it
-            raise StoreError(f"{folder} is a file, so no blob can be stored below it") from error
+            raise StoreError(f"{folder} is a file, so no object can be stored below it") from error
     fsync_folder(folder.parent)
 
 

@@ -116,5 +116,5 @@ class MemoryStore(Store):
         check_name(name)
         with self._lock:
             if name not in self._blobs:
-                raise BlobNotFound(f"no blob {name!r} in {self.url}")
+                raise BlobNotFound(f"no object {name!r} in {self.url}")
             return self._blobs[name]

@@ -381,7 +381,7 @@ class ObjectsStore(Store):
                 raise provider.error from error
             ours = self._error(action, name, str(error))
             if isinstance(error, FileNotFoundError) and type(ours) is StoreError:
-                ours = BlobNotFound(f"no blob {name!r} in {self.url}")  # Azure's batches
+                ours = BlobNotFound(f"no object {name!r} in {self.url}")  # Azure's batches
             # The address of a request to Azure holds the token.
             raise ours from (None if self._options.sas_token is not None else error)
 

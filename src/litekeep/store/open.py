@@ -143,7 +143,7 @@ def _plain(parts: SplitResult) -> str:
 def _file_path(parts: SplitResult) -> Path:
     if parts.netloc not in ("", "localhost") or not parts.path.startswith("/") or parts.query:
         raise UserError(
-            f"{_plain(parts)} is not the URL of a directory"
+            f"{_plain(parts)} is not the URL of a folder"
             + (": it has parameters" if parts.query else ""),
             hint="Write file:///absolute/path, with three slashes, or the path alone.",
         )

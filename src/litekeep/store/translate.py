@@ -175,7 +175,7 @@ def translate(asked: Asked, text: str) -> StoreError:
     if status_of(text) == 416 or "StartTooLarge" in text:
         return RangeBehindEnd(f"{asked.place} ends before that")
     if "source: NotPartial" in text:
-        return RangeIgnored(f"{asked.server} sends whole blobs where ranges are asked for")
+        return RangeIgnored(f"{asked.server} sends whole objects where ranges are asked for")
     requested = _REQUESTED.search(text)
     if asked.base_url and requested and not requested[1].startswith(asked.base_url):
         # Its address alone: what follows may hold a token.
@@ -206,7 +206,7 @@ def _refused(asked: Asked, text: str) -> StoreError:
             hint="Create it, or check its name, the region and the endpoint.",
         )
     if status == 404:
-        return BlobNotFound(f"no blob {asked.name!r} in {asked.url}")
+        return BlobNotFound(f"no object {asked.name!r} in {asked.url}")
     if status in (409, 412):
         return BlobChanged(f"{asked.place} was changed by somebody else")
     identity = _identity(asked, code, status, text)

@@ -69,7 +69,7 @@ def _fields(options: StoreOptions) -> dict[str, object]:
         ("s3://bucket/a?path_style=maybe", "path_style=maybe", "path_style=true"),
         ("gs://bucket/a?storage_class=X", "storage_class is not a parameter", "Known are"),
         ("s3://bucket/a?account=X", "account is not a parameter of a store's URL with s3://", ""),
-        ("file://host/path", "is not the URL of a directory", "three slashes"),
+        ("file://host/path", "is not the URL of a folder", "three slashes"),
         ("s3://bucket/a?endpoint=ftp://x", "not an http or https URL", "https://"),
     ],
 )
