@@ -309,6 +309,36 @@ def test_the_site_loads_nothing_from_outside(site: Path):
         assert "url(http" not in style.read_text(), style
 
 
+def test_people_read_folder_and_object():
+    """One word, one meaning: no directory and no blob, but in the name of Azure's service."""
+    wrong = re.compile(r"\b(?:director(?:y|ies)|blobs?)\b(?! Storage)", re.IGNORECASE)
+    found = [
+        f"{page}: {match[0]}"
+        for page in [TOP / "README.md", TOP / "CHANGELOG.md", *DOCS.rglob("*.md")]
+        for match in wrong.finditer(
+            re.sub(r"```text.*?```|`[^`]*`", "", page.read_text(), flags=re.DOTALL)
+        )
+    ]
+    for path in Path(litekeep.__file__).parent.rglob("*.py"):
+        for text in said_to_people(path.read_text()):
+            found += [f"{path}: {text}" for match in wrong.finditer(text)]
+
+    assert found == []
+
+
+def said_to_people(source: str) -> Iterator[str]:
+    """Yield the texts that errors, events and options are made with, without their values."""
+    shown = {*ERRORS, "Note", "Warned", "StoreFailed", "option", "argument", "line", "say"}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            if (name or getattr(node.func, "id", "")) in shown:
+                for given in [*node.args, *(keyword.value for keyword in node.keywords)]:
+                    for part in ast.walk(given):
+                        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                            yield part.value
+
+
 def test_every_settings_class_is_looked_at():
     sections = {
         name

@@ -241,6 +241,24 @@ def drawn_tree(text: str) -> dict[str, tuple[str | None, int]]:
     return drawn
 
 
+def errors_without_hint(source: str) -> list[str]:
+    """Errors of ours that are made without saying what to do, and have no usual hint."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            cls = getattr(errors, node.func.id, None)
+            is_ours = isinstance(cls, type) and issubclass(cls, errors.LitekeepError)
+            has_hint = any(keyword.arg == "hint" for keyword in node.keywords)
+            if is_ours and not has_hint and not getattr(cls, "usual_hint", None):
+                found.append(f"line {node.lineno}: {ast.unparse(node)}")
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=place_of)
+def test_every_error_says_what_to_do(path: Path):
+    assert errors_without_hint(path.read_text()) == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=place_of)
 def test_imports_keep_the_walls(path: Path):
     assert wall_violations(path.read_text(), room_of(path)) == []
@@ -368,6 +386,12 @@ def test_what_is_too_long_or_too_wide_is_caught():
     assert size_violations(long_function) == ["f has 71 lines"]
     assert size_violations("#\n" * 401) == ["the module has 401 lines"]
     assert size_violations("#" * 101) == ["line 1 is 101 wide"]
+
+
+def test_an_error_without_a_hint_is_caught():
+    assert errors_without_hint("raise UserError('no')") == ["line 1: UserError('no')"]
+    assert not errors_without_hint("raise UserError('no', hint='Do so.')")
+    assert not errors_without_hint("raise FormatError('no')")
 
 
 def test_silence_is_caught():

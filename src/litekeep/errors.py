@@ -53,16 +53,18 @@ class LitekeepError(Exception):
     Args:
         message: What happened, lower case, without a full stop.
 
-        hint: What the reader can do next, a whole sentence.
+        hint: What the reader can do next, a whole sentence; the usual one of the kind of
+            error if not given.  A test holds that each error we raise has one or the other.
     """
 
     exit_code: ClassVar[int] = 1
     retryable: ClassVar[bool] = False
+    usual_hint: ClassVar[str | None] = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = self.usual_hint if hint is None else hint
         #: What stands all the same, where part of the work was done.
         self.result: object | None = None
 
@@ -133,6 +135,9 @@ class CorruptionError(LitekeepError):
     """Bytes are not what they claim to be."""
 
     exit_code = 20
+    usual_hint = (
+        "Take another restore point, or another store; litekeep verify names all that is damaged."
+    )
 
 
 class ChecksumMismatch(CorruptionError):
@@ -186,18 +191,21 @@ class NameTaken(StoreError):
     """Another blob is already stored under this name."""
 
     exit_code = 34
+    usual_hint = "Look whose it is, and give one of the two another prefix, name or folder."
 
 
 class BlobChanged(StoreError):
     """The blob is not the version that was to be replaced."""
 
     exit_code = 35
+    usual_hint = "Find out who else writes there, then run it again."
 
 
 class BlobNotFound(StoreError):
     """No blob is stored under this name."""
 
     exit_code = 36
+    usual_hint = "Check the path or URL; litekeep list shows what is there."
 
 
 class ProofError(LitekeepError):

@@ -188,4 +188,7 @@ def translated(access: Access) -> Iterator[None]:
             hint="Try: aws sts get-caller-identity, with the same profile.",
         ) from error
     except aws.BotoCoreError as error:
-        raise StoreError(f"AWS cannot be asked ({type(error).__name__})") from error
+        raise StoreError(
+            f"AWS cannot be asked ({type(error).__name__})",
+            hint="Try: aws sts get-caller-identity, with the same profile.",
+        ) from error

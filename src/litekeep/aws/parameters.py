@@ -44,5 +44,7 @@ def read_parameter(name: str) -> Secret:
         ) from error
     value = answer["Parameter"]["Value"]
     if not value:
-        raise ConfigError(f"the parameter {name} is empty")
+        raise ConfigError(
+            f"the parameter {name} is empty", hint="It should hold the secret and nothing else."
+        )
     return Secret(value)

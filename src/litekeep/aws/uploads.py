@@ -124,4 +124,7 @@ def _explained(access: Access, right: str, bucket: str) -> Iterator[None]:
                 raise AccessDenied(
                     f"s3://{bucket} does not allow it ({code})", hint=f"Allow {right}."
                 ) from error
-            raise StoreError(f"s3://{bucket} refuses ({code or status})") from error
+            raise StoreError(
+                f"s3://{bucket} refuses ({code or status})",
+                hint="Look the code up in the server's documentation; its own log tells more.",
+            ) from error

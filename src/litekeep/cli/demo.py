@@ -142,7 +142,9 @@ class _Demo:
             try:
                 assert process.stdout is not None
                 if process.stdout.readline() != "ready\n":
-                    raise LitekeepError("the demo's application did not start")
+                    raise LitekeepError(
+                        "the demo's application did not start", hint="Its error stands above."
+                    )
                 yield
             finally:
                 process.kill()
@@ -158,7 +160,10 @@ class _Demo:
         )
         code = process.wait()
         if code != 0:
-            raise LitekeepError(f"litekeep {arguments[0]} ended with exit code {code}")
+            raise LitekeepError(
+                f"litekeep {arguments[0]} ended with exit code {code}",
+                hint="Its error stands above; --keep leaves the folder to look at.",
+            )
         self._tell()
 
     def _damage(self) -> None:

@@ -251,7 +251,8 @@ class Delivery:
             blob = store.put(placed.object, body, metadata=metadata, size_max=size_max)
         if blob.size != self._staging.size:
             raise StoreError(
-                f"{store.url} holds {blob.size} of {self._staging.size} bytes of {placed.object}"
+                f"{store.url} holds {blob.size} of {self._staging.size} bytes of {placed.object}",
+                hint="The server lost a part: look at its state, and run it again.",
             )
 
     def _is_ours(self, placed: Placed) -> bool:

@@ -173,4 +173,6 @@ def write_failed(error: OSError, path: Path) -> StoreError:
             f"cannot write {path}: {error.strerror}",
             hint=f"Give user id {os.geteuid()} the right to write there.",
         )
-    return StoreError(f"cannot write {path}: {error.strerror}")
+    return StoreError(
+        f"cannot write {path}: {error.strerror}", hint="Look at the disk, or choose another folder."
+    )

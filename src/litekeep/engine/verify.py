@@ -125,7 +125,7 @@ def verify(
     try:
         record.save()
     except StoreError as error:  # what was found matters more
-        report(events.Warned(error.message, "A sample will read the same snapshots again."))
+        report(events.Warned(error.message, error.hint))
     return VerifyResult(len(sample), done, tuple(unproven), tuple(damaged))
 
 
@@ -225,7 +225,10 @@ class _Record:
                 os.fsync(file.fileno())
                 path.replace(self._path)
         except OSError as error:
-            raise StoreError(f"cannot keep {self._path}: {error.strerror}") from error
+            raise StoreError(
+                f"cannot keep {self._path}: {error.strerror}",
+                hint="A sample will read the same snapshots again.",
+            ) from error
 
 
 def _key(snapshot: Snapshot) -> str:

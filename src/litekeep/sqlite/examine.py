@@ -110,7 +110,10 @@ def _answer(question: Question) -> Answer:
     try:
         connection = cautious(apsw.Connection(uri, flags=flags))
     except apsw.Error as error:
-        raise DatabaseUnusable(f"{question['path']} cannot be opened: {error}") from error
+        raise DatabaseUnusable(
+            f"{question['path']} cannot be opened: {error}",
+            hint="Look at the rights of the file, and at the disk.",
+        ) from error
     connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
     with contextlib.closing(connection):
         findings = [

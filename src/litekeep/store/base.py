@@ -63,6 +63,7 @@ PROBE_NAME = ".litekeep-probe"
 
 # What a directory keeps beside its blobs; a store elsewhere refuses them too, so
 # that every repository can be copied to a directory.
+_BUG_HINT = "Please report it: what has such a name should have been refused before."
 _HIDDEN = re.compile(r"\.litekeep-[0-9a-f]{16}\.tmp|\.litekeep\.lock|\..+\.meta")
 _METADATA_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
@@ -182,7 +183,10 @@ class Store(abc.ABC):
         """
         data = b"".join(self.get(name, size=size_max + 1))
         if len(data) > size_max:
-            raise StoreError(f"{self.url}/{name} is larger than {size_max} bytes")
+            raise StoreError(
+                f"{self.url}/{name} is larger than {size_max} bytes",
+                hint="It is none that Litekeep wrote: move it away.",
+            )
         return data
 
     def clean(self, unfinished: Iterable[str] = ()) -> Sequence[str]:
@@ -227,7 +231,7 @@ def check_name(name: str) -> None:
     litekeep.errors.StoreError: '../etc/passwd' is not a name for an object
     """
     if not is_name(name):
-        raise StoreError(f"{name!r} is not a name for an object")
+        raise StoreError(f"{name!r} is not a name for an object", hint=_BUG_HINT)
 
 
 def is_name(name: str) -> bool:
@@ -262,12 +266,14 @@ def check_metadata(metadata: Mapping[str, str] | None) -> None:
     size = 0
     for name, value in (metadata or {}).items():
         if not _METADATA_NAME.fullmatch(name):
-            raise StoreError(f"{name!r} cannot name metadata of an object")
+            raise StoreError(f"{name!r} cannot name metadata of an object", hint=_BUG_HINT)
         if not (value.isascii() and value.isprintable()) or value != value.strip() or not value:
-            raise StoreError(f"metadata {name!r} is not plain printable text")
+            raise StoreError(f"metadata {name!r} is not plain printable text", hint=_BUG_HINT)
         size += len(name) + len(value)
     if size > METADATA_SIZE_MAX:
-        raise StoreError(f"metadata of {size} bytes is more than {METADATA_SIZE_MAX}")
+        raise StoreError(
+            f"metadata of {size} bytes is more than {METADATA_SIZE_MAX}", hint=_BUG_HINT
+        )
 
 
 def is_own_blob(

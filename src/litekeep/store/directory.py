@@ -178,12 +178,12 @@ class DirectoryStore(Store):
         self, name: str, *, offset: int = 0, size: int | None = None, version: str | None = None
     ) -> Iterator[bytes]:
         path = self._path(name)
-        with self._translated(name):
+        with self._translated(name, "read"):
             # Nonblocking: a pipe in the blob's place is none, and nobody may write to it.
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(path, flags)
         try:
-            with self._translated(name):
+            with self._translated(name, "read"):
                 status = os.fstat(descriptor)
                 if not stat.S_ISREG(status.st_mode):
                     raise FileNotFoundError(errno.ENOENT, "not a file", str(path))
@@ -191,7 +191,7 @@ class DirectoryStore(Store):
                 raise BlobChanged(f"{path} was changed by somebody else")
             while size is None or size > 0:
                 wanted = PIECE_SIZE_MAX if size is None else min(size, PIECE_SIZE_MAX)
-                with self._translated(name):
+                with self._translated(name, "read"):
                     piece = os.pread(descriptor, wanted, offset)
                 if not piece:
                     return
@@ -202,12 +202,12 @@ class DirectoryStore(Store):
             os.close(descriptor)
 
     def list(self, prefix: str = "", *, start_after: str = "") -> Iterator[Blob]:
-        with self._translated(prefix):
+        with self._translated(prefix, "read"):
             yield from self._walk("", prefix, start_after)
 
     def head(self, name: str) -> Blob:
         path = self._path(name)
-        with self._translated(name):
+        with self._translated(name, "read"):
             while True:
                 status = status_of(path)
                 entry = read_entry(path, status)
@@ -276,7 +276,10 @@ class DirectoryStore(Store):
     ) -> Blob:
         """Steps 2 to 4 of `companion.py`, under the lock that the caller holds."""
         if path.is_dir():
-            raise StoreError(f"{path} is a folder, so it cannot be an object")
+            raise StoreError(
+                f"{path} is a folder, so it cannot be an object",
+                hint="Move it away, or choose another folder for the store.",
+            )
         status = temporary.stat()
         new = entry_of(status, metadata)
         old = None
@@ -355,8 +358,9 @@ class DirectoryStore(Store):
         return path
 
     @contextlib.contextmanager
-    def _translated(self, name: str) -> Iterator[None]:
-        with translated(self._root / name, missing=f"no object {name!r} in {self.url}"):
+    def _translated(self, name: str, right: str = "read and write") -> Iterator[None]:
+        missing = f"no object {name!r} in {self.url}" if name else f"{self.url} is no folder"
+        with translated(self._root / name, missing=missing, right=right):
             yield
 
     @contextlib.contextmanager

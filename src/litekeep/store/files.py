@@ -19,7 +19,7 @@ from litekeep import faults
 from litekeep.clock import Clock
 from litekeep.errors import AccessDenied, BlobNotFound, LitekeepError, NoSpace, StoreError
 from litekeep.store.base import PIECE_SIZE_MAX, Blob
-from litekeep.store.temporary import lock
+from litekeep.store.temporary import TEMPORARY_NAME, lock
 
 LOCK_NAME = ".litekeep.lock"
 NO_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -29,7 +29,9 @@ _NO_FOLDER_FSYNC = (errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF)
 
 
 @contextlib.contextmanager
-def translated(place: Path, *, missing: str | None = None) -> Iterator[None]:
+def translated(
+    place: Path, *, missing: str | None = None, right: str = "read and write"
+) -> Iterator[None]:
     """
     Turn an error of the file system into one of ours.
 
@@ -37,17 +39,21 @@ def translated(place: Path, *, missing: str | None = None) -> Iterator[None]:
         place: What was worked on, where the error itself does not say.
 
         missing: The message if there is no such file; it is about *place* if absent.
+
+        right: What one must be allowed to do there.
     """
     try:
         yield
     except LitekeepError:
         raise
     except OSError as error:
-        raise _translate(error, place, missing) from error
+        raise _translate(error, place, missing, right) from error
 
 
-def _translate(error: OSError, place: Path, missing: str | None) -> StoreError:
+def _translate(error: OSError, place: Path, missing: str | None, right: str) -> StoreError:
     where = error.filename if isinstance(error.filename, str) else str(place)
+    if TEMPORARY_NAME.fullmatch(os.path.basename(where)):
+        where = os.path.dirname(where)  # a name of ours means nothing to anybody else
     reason = os.strerror(error.errno).lower() if error.errno else str(error)
     match error.errno:
         case errno.ENOENT | errno.ENOTDIR | errno.ELOOP | errno.EISDIR | errno.ENXIO:
@@ -60,14 +66,14 @@ def _translate(error: OSError, place: Path, missing: str | None) -> StoreError:
         case errno.EACCES | errno.EPERM:
             return AccessDenied(
                 f"{where}: {reason}",
-                hint=f"Give user id {os.geteuid()} the right to read and write there.",
+                hint=f"Give user id {os.geteuid()} the right to {right} there.",
             )
         case errno.EROFS:
             return AccessDenied(
                 f"{where} lies on a read-only file system",
                 hint="Mount it for writing, or choose another folder.",
             )
-    return StoreError(f"{where}: {reason}")
+    return StoreError(f"{where}: {reason}", hint="Look at the disk, and at what lies there.")
 
 
 @contextlib.contextmanager
@@ -96,7 +102,10 @@ def make_folders(folder: Path) -> None:
         folder.mkdir(mode=0o700)
     except FileExistsError as error:
         if not folder.is_dir():  # else somebody else has just made it
-            raise StoreError(f"{folder} is a file, so no object can be stored below it") from error
+            raise StoreError(
+                f"{folder} is a file, so no object can be stored below it",
+                hint="Move it away, or choose another folder.",
+            ) from error
     fsync_folder(folder.parent)
 
 

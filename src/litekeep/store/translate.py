@@ -270,7 +270,7 @@ def _missing_right(asked: Asked, text: str) -> str:
 def _other(asked: Asked, code: str, status: int, text: str) -> StoreError:
     said = _MESSAGE.search(text)
     words = f": {said[1].strip()[:MESSAGE_SIZE_MAX]}" if said else ""
-    hint = None
+    hint = "Look the code up in the server's documentation; its own log tells more."
     if code.startswith("KMS."):
         hint = "Check that the key exists, is enabled, and may be used by this identity."
     elif status == 501 or code == "NotImplemented":
@@ -287,7 +287,10 @@ def _without_credentials(asked: Asked, service: str, text: str) -> StoreError:
     """Return the error of a request to *service*, which was to give us credentials."""
     code = code_of(text) or (str(status_of(text)) if status_of(text) else "")
     if code in _BUSY or status_of(text) in _BUSY_STATUS:
-        return StoreUnavailable(f"the service that gives credentials for {asked.url} is busy")
+        return StoreUnavailable(
+            f"the service that gives credentials for {asked.url} is busy",
+            hint="It was tried again several times; try later.",
+        )
     words = f"no credentials for {asked.url} were found"
     hint = _CREDENTIAL_HINTS[asked.scheme]
     if code:
@@ -322,7 +325,9 @@ def _unreachable(asked: Asked, text: str) -> StoreError:
         if sign in text:
             return StoreUnreachable(f"{asked.server} {words}", hint=hint)
     if kind is None and "Interrupted" not in text and "reqwest" not in text:
-        return StoreError(f"{asked.action} of {asked.place} failed")
+        return StoreError(
+            f"{asked.action} of {asked.place} failed", hint="Look at the server's own log."
+        )
     return StoreUnavailable(
         f"the connection to {asked.server} broke during {asked.action} of {asked.place}",
         hint="Check the network between here and the server.",

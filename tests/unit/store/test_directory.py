@@ -31,7 +31,7 @@ from litekeep.errors import (
 )
 from litekeep.store.companion import companion_path
 from litekeep.store.directory import DirectoryStore
-from litekeep.store.files import LOCK_NAME
+from litekeep.store.files import LOCK_NAME, translated
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead, temporary_file, temporary_name
 
 NAME = "2025/09/app.db.gz"
@@ -470,3 +470,46 @@ def test_what_is_no_file_keeps_nobody_waiting(store: DirectoryStore, root: Path,
         list(store.get("2025/09/odd"))
     assert [blob.name for blob in store.list()] == [NAME]
     assert store.clean() == []
+
+
+@pytest.mark.parametrize(
+    ("work", "right"),
+    [
+        (lambda store: list(store.list()), "the right to read there"),
+        (lambda store: store.head("a"), "the right to read there"),
+        (lambda store: store.read("a", size_max=9), "the right to read there"),
+        (lambda store: store.put("a", b"x"), "the right to read and write there"),
+    ],
+)
+def test_the_right_that_is_missing_is_named_and_no_more(tmp_path, monkeypatch, work, right):
+    """Who only reads is not told to let himself write."""
+    store = DirectoryStore(tmp_path)
+    store.put("a", b"x")
+
+    def refused(path: object, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "refused", str(path))
+
+    monkeypatch.setattr(os, "open", refused)
+    monkeypatch.setattr(os, "scandir", refused)
+    monkeypatch.setattr(Path, "lstat", refused)
+    with pytest.raises(AccessDenied) as caught:
+        work(store)
+
+    assert right in (caught.value.hint or "")
+
+
+def test_a_name_of_our_own_is_in_no_error(tmp_path):
+    name = temporary_name()
+
+    with pytest.raises(BlobNotFound) as caught, translated(tmp_path):
+        (tmp_path / "none" / name).touch()
+
+    assert str(tmp_path / "none") in caught.value.message
+    assert name not in caught.value.message
+
+
+def test_a_file_is_no_store(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(BlobNotFound, match="file is no folder"):
+        list(DirectoryStore(tmp_path / "file").list())
