@@ -237,7 +237,9 @@ def test_a_name_that_lies_in_several_folders_is_not_guessed(tmp_path):
         ("s3://b/latest.db.gz?region=x", "Name the store, s3://b?region=x; "),
     ],
 )
-def test_an_object_of_a_store_is_no_store_and_the_error_says_what_to_write(source, meant):
+def test_an_object_of_a_store_is_no_store_and_the_error_says_what_to_write(
+    no_cloud_environment, source, meant
+):
     with pytest.raises(UserError, match="is an object in a store, not a store") as caught:
         find_source(Settings(), source, environ={})
 
