@@ -33,8 +33,8 @@ BUCKET = "my-bucket"
 SECONDS_MAX = 60
 #: All blocks that cannot be run by a test, with their reasons.
 BLOCKS_NOT_RUN = [
-    ("README.md", "it installs into the machine's Python"),
-    ("docs/getting-started.md", "it installs into the machine's Python"),
+    ("README.md", "it installs onto the machine"),
+    ("docs/getting-started.md", "it installs onto the machine"),
 ]
 
 PAGES_THAT_RUN = [

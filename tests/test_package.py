@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import litekeep.__main__
 from litekeep.version import VERSION
 from tests.documentation import TOP
 
@@ -76,5 +77,6 @@ def test_the_change_log_has_a_place_for_this_version():
 def test_every_program_of_the_project_file_is_there():
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
 
-    assert project["scripts"] == {"litekeep": "litekeep.cli.main:main"}
+    assert project["scripts"] == {"litekeep": "litekeep.__main__:main"}
+    assert callable(litekeep.__main__.main)
     assert project["requires-python"] == ">=3.11"

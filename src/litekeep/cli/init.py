@@ -111,7 +111,7 @@ def _checked(path: Path) -> Path:
     """Return *path* if a database is there that the file can name."""
     if not is_file(path):
         raise NotFound(f"no database at {path}", hint="Check the path.")
-    _refuse_bytes(str(path))
+    _refuse_bytes(str(full_path(path)))
     try:
         if is_database(path):
             return path
