@@ -63,6 +63,7 @@ LATE: dict[str, set[str]] = {
 #: The rule of one: nobody else imports this.
 ONLY_IN: dict[str, set[str]] = {
     "apsw": {
+        "sqlite/connections.py",
         "sqlite/live.py",
         "sqlite/check.py",
         "sqlite/examine.py",

@@ -9,6 +9,7 @@ The cases that have files of their own: logs that are rewritten, killed writers
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sqlite3
 import subprocess
@@ -24,14 +25,14 @@ import pytest
 from litekeep.engine import events
 from litekeep.engine.backup import backup
 from litekeep.engine.source import refuse_unsafe
-from litekeep.errors import DatabaseBusy, UnsafeFileSystem
+from litekeep.errors import CorruptionError, DatabaseBusy, UnsafeFileSystem
 from litekeep.repository.layout import Repository
 from litekeep.sqlite.live import take_view
 from litekeep.store.base import Blob, Body
 from litekeep.store.memory import MemoryStore
 from tests.end_to_end.test_live_writers import job_of
 from tests.writers.application import ROOT, Application
-from tests.writers.reading import gunzipped, opened
+from tests.writers.reading import bytes_of, gunzipped, opened
 from tests.writers.shapes import make
 
 FILL = (
@@ -51,7 +52,7 @@ def in_wal_mode(app: Application) -> None:
     app.run(FILL)
 
 
-def during(path: Path, folder: Path, act: Callable[[], None]) -> None:
+def during(path: Path, folder: Path, act: Callable[[], None], *, is_checked: bool = True) -> None:
     """Back up, and do something once while the view is held and read."""
     acted = threading.Event()
 
@@ -60,7 +61,7 @@ def during(path: Path, folder: Path, act: Callable[[], None]) -> None:
             acted.set()
             act()
 
-    backup(job_of(path, folder), report)
+    backup(replace(job_of(path, folder), check=is_checked), report)
     assert acted.is_set()
 
 
@@ -294,11 +295,80 @@ def test_a_file_that_is_replaced_while_it_is_read_gives_no_snapshot(path, tmp_pa
     assert [name for name in stored if ".db" in name] == []
 
 
+def shortened(path: Path) -> None:
+    os.truncate(path, 4096)
+
+
+def overwritten(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(os.urandom(8192))
+
+
+def written_past_its_end(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(bytes(8192))
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+@pytest.mark.parametrize("act", [shortened, overwritten, written_past_its_end])
+@pytest.mark.parametrize("is_checked", [True, False])
+def test_a_file_that_is_rewritten_in_place_gives_no_snapshot(path, tmp_path, mode, act, is_checked):
+    """Row 3, by others: `cp` over the live file, `rsync --inplace`; the check may be through."""
+    make(path, f"PRAGMA journal_mode={mode}", "CREATE TABLE t(a)", FILL)
+    with pytest.raises(CorruptionError, match="rewritten under a held read mark"):
+        during(path, tmp_path, lambda: act(path), is_checked=is_checked)
+    stored = [name for _, _, names in os.walk(tmp_path / "store") for name in names]
+    assert [name for name in stored if ".db" in name] == []
+
+
+def test_a_file_that_is_cut_off_below_its_log_gives_no_snapshot(path, tmp_path):
+    """Pages that are in the log alone read as zeros in the file, and those of the file do not."""
+    with Application(path) as app:
+        in_wal_mode(app)
+        app.checkpoint("TRUNCATE")
+        app.run("INSERT INTO t VALUES ('in the log')")
+        with pytest.raises(CorruptionError, match="rewritten under a held read mark"):
+            during(path, tmp_path, lambda: os.truncate(path, 1 << 20))
+
+
+def test_an_application_that_checkpoints_under_a_view_changes_nothing_in_it(path):
+    """Invariant 5: the main file may grow, and get another time, by the frames of the log."""
+    with Application(path) as app:
+        in_wal_mode(app)
+        with take_view(path) as live:
+            assert live.view.frame_count > 0
+            before = bytes_of(live)
+            app.checkpoint("PASSIVE")
+            assert path.stat().st_size > live.view.main_size
+            assert bytes_of(live) == before
+            live.refuse_changed()
+
+
+def test_a_log_that_sqlite_uses_counts_whatever_the_header_says(path, tmp_path):
+    """A log that was made to persist outlives its journal mode, and SQLite goes on using it."""
+    with contextlib.closing(apsw.Connection(str(path))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL; CREATE TABLE t(a)").fetchall()
+        is_wanted = ctypes.c_int(1)
+        connection.file_control("main", apsw.SQLITE_FCNTL_PERSIST_WAL, ctypes.addressof(is_wanted))
+        connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+    assert path.read_bytes()[18:20] == b"\1\1"
+    with Application(path, library="sqlite3") as app:
+        app.run("INSERT INTO t VALUES (1)")
+        assert app.run("PRAGMA journal_mode") == [["wal"]]
+        with take_view(path) as live:
+            assert live.view.is_wal
+            assert live.view.frame_count > 0
+        result = backup(job_of(path, tmp_path))
+    with opened(gunzipped(tmp_path / "store" / result.stores[0].object)) as copy:
+        assert copy.execute("SELECT * FROM t").fetchall() == [(1,)]
+
+
 @pytest.mark.parametrize("mode", ["WAL", "DELETE"])
 def test_a_file_that_is_removed_while_it_is_read_gives_no_snapshot(path, tmp_path, mode):
     """Row 19."""
     make(path, f"PRAGMA journal_mode={mode}", "CREATE TABLE t(a)", FILL)
-    with pytest.raises(DatabaseBusy, match="was replaced by another file"):
+    with pytest.raises(DatabaseBusy, match="was removed while it was read"):
         during(path, tmp_path, path.unlink)
     stored = [name for _, _, names in os.walk(tmp_path / "store") for name in names]
     assert [name for name in stored if ".db" in name] == []

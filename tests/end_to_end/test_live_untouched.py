@@ -16,7 +16,9 @@ import pytest
 
 from litekeep.engine import events
 from litekeep.engine.backup import backup
+from litekeep.errors import DatabaseUnusable
 from litekeep.sqlite.live import take_view
+from litekeep.sqlite.settle import settled
 from tests.end_to_end.test_live_writers import job_of
 from tests.writers.application import ROOT, Application
 from tests.writers.ledger import Habits, at_work, make_ledger
@@ -89,6 +91,66 @@ def test_a_log_that_a_crash_left_stays_as_it_is(folder, tmp_path):
     for _ in range(2):
         assert backup(job_of(path, tmp_path)).failure is None
         assert facts(folder, but="-shm") == before
+
+
+#: Takes a view and is killed.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from litekeep.sqlite.live import take_view
+with take_view(Path(sys.argv[1])):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_run_of_ours_left_is_removed_by_the_next(folder):
+    path = make(folder / "app.db", "PRAGMA journal_mode=WAL", "CREATE TABLE t(a)", FILL)
+    environ = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    subprocess.run([sys.executable, "-c", KILLED, path], cwd=ROOT, env=environ, check=False)
+    assert sorted(os.listdir(folder)) == ["app.db", "app.db-shm", "app.db-wal"]
+    with take_view(path):
+        pass
+    assert os.listdir(folder) == ["app.db"]
+
+
+def view_of(path: Path) -> None:
+    with take_view(path):
+        pass
+
+
+def settling_of(path: Path) -> None:
+    with settled(str(path), busy_timeout_seconds=0):
+        pass
+
+
+@pytest.mark.parametrize("read", [view_of, settling_of])
+@pytest.mark.parametrize(("suffix", "mode"), [("-wal", "WAL"), ("-journal", "DELETE")])
+def test_the_log_of_a_file_of_no_bytes_is_never_deleted(folder, read, suffix, mode):
+    """SQLite takes it for the remnant of another database, and deletes it even when reading."""
+    path = make(folder / "app.db", "CREATE TABLE t(a)", FILL)
+    with Application(path) as app:
+        app.run(f"PRAGMA journal_mode={mode}; PRAGMA wal_autocheckpoint=0")
+        app.run("BEGIN IMMEDIATE; PRAGMA cache_size=1; UPDATE t SET a = a || 'x'")
+        if mode == "WAL":
+            app.run("COMMIT")
+        app.kill()
+    os.truncate(path, 0)
+    before = facts(folder)
+    assert len(before[f"app.db{suffix}"][0]) > 512
+    with pytest.raises(DatabaseUnusable, match="is empty but its (log|journal) is not"):
+        read(path)
+    assert facts(folder) == before
+
+
+def test_a_database_that_is_just_being_made_is_an_empty_one(folder):
+    """Its journal holds no page: there was none."""
+    path = folder / "app.db"
+    with Application(path) as app:
+        app.run("PRAGMA journal_mode=PERSIST; BEGIN; CREATE TABLE t(a)")
+        assert (folder / "app.db-journal").stat().st_size > 0
+        with take_view(path) as live:
+            assert live.view.size == 0
+        app.run("COMMIT")
 
 
 def test_a_hot_journal_is_the_exception_and_is_told(folder, tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from litekeep.errors import CorruptionError
-from litekeep.sqlite.view import MAIN, Pages, View
+from litekeep.sqlite.view import MAIN, Pages, View, mark_lost
 
 SALTS = b"8 salty!"
 
@@ -26,8 +26,8 @@ def log_of(pages: list[int], page_size: int, seed: int) -> bytes:
     return b"".join([bytes(32), *frames])
 
 
-def view_of(page_size: int, page_count: int, frame_count: int) -> View:
-    return View("", 0, 0, True, page_size, page_count, frame_count, SALTS, "")
+def view_of(page_size: int, page_count: int, frame_count: int, main_size: int = 0) -> View:
+    return View("", 0, 0, True, page_size, page_count, frame_count, SALTS, "", main_size, 0)
 
 
 @settings(max_examples=150, deadline=None)
@@ -44,7 +44,7 @@ def test_a_view_is_the_file_with_the_newest_frame_of_each_page(
 ):
     log = log_of(pages + [1] * extra, page_size, seed)
     main = random.Random(seed + 1).randbytes(page_size * random.Random(seed).randrange(40))
-    view = view_of(page_size, page_count, len(pages))
+    view = view_of(page_size, page_count, len(pages), len(main))
 
     expected = bytearray(main[: view.size].ljust(view.size, b"\0"))
     for index, page in enumerate(pages):
@@ -54,9 +54,27 @@ def test_a_view_is_the_file_with_the_newest_frame_of_each_page(
 
     def read(which: int, offset: int, amount: int) -> bytes:
         data = (main if which == MAIN else log)[offset : offset + amount]
-        return data.ljust(amount, b"\0")
+        assert len(data) == amount, "no read goes beyond the end of a file"
+        return data
 
     assert b"".join(Pages(view, read).pieces(piece)) == bytes(expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cut=st.integers(1, 5000), log_pages=st.lists(st.integers(1, 12), max_size=12))
+def test_a_main_file_that_got_shorter_is_never_read_as_zeros(cut, log_pages):
+    main = random.Random(cut).randbytes(5120)
+    log = log_of(log_pages, 512, cut)
+    view = view_of(512, 12, len(log_pages), len(main))
+
+    def read(which: int, offset: int, amount: int) -> bytes:
+        data = (main[:-cut] if which == MAIN else log)[offset : offset + amount]
+        if len(data) != amount:
+            raise mark_lost(which)
+        return data
+
+    with pytest.raises(CorruptionError, match="database file was rewritten"):
+        list(Pages(view, read).pieces(700))
 
 
 @pytest.mark.parametrize("count", [1 << 16, 200_000])

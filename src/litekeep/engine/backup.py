@@ -46,7 +46,6 @@ from litekeep.engine.origin import origin_of
 from litekeep.engine.source import refuse_unsafe, view_or_culprit
 from litekeep.engine.staging import Staging, opened_in_first
 from litekeep.errors import (
-    DatabaseBusy,
     DatabaseUnusable,
     IntegrityFailed,
     LitekeepError,
@@ -67,7 +66,7 @@ from litekeep.repository.manifest import (
 )
 from litekeep.sqlite.check import FAILED, Check
 from litekeep.sqlite.checking import CheckProcess
-from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS, LiveView, resolve
+from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS, resolve
 from litekeep.sqlite.view import Pages, View
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead
 from litekeep.store.unopened import UnopenedStore
@@ -276,22 +275,14 @@ def _capture(
         if view.size == 0:
             staging.write(codec.encode(b"", level))
         staging.finish()
-        _refuse_replaced(live)  # before the check says that it cannot find the file
+        live.refuse_changed()  # before the check says that it cannot find the file
         checked = check.result() if check is not None else SKIPPED
-        _refuse_replaced(live)
+        live.refuse_changed()
     held_seconds = monotonic() - held_since
     if not view.is_wal:
         report(events.Note(f"writers were held off for {show_duration(held_seconds)}"))
     report(events.Integrity(checked.result, checked.detail))
     return _Captured(view, time, checked, sums.sha256, sums.checksum, held_seconds)
-
-
-def _refuse_replaced(live: LiveView) -> None:
-    if live.is_replaced():
-        raise DatabaseBusy(
-            f"{live.view.path} was replaced by another file during the backup",
-            hint="Run it again: the snapshot would have been of the old file.",
-        )
 
 
 class _Sums:

@@ -49,6 +49,8 @@ def dump(
 
     Raises:
         DatabaseUnusable: It cannot be read at all.
+
+        CorruptionError: It was changed without SQLite's locks meanwhile.
     """
     with (
         view_or_culprit(database, busy_timeout_seconds) as live,
@@ -60,6 +62,7 @@ def dump(
         for batch in _batches(text):
             write(batch)
             size += len(batch)
+        live.refuse_changed()
         return DumpResult(size, tuple(text.errors))
 
 

@@ -22,9 +22,8 @@ from urllib.parse import quote
 import apsw
 
 from litekeep.clock import monotonic
-from litekeep.errors import DatabaseBusy
-from litekeep.sqlite.live import harden
-from litekeep.sqlite.view import MAIN, WAL, Pages, Read, View
+from litekeep.sqlite.connections import harden
+from litekeep.sqlite.view import MAIN, WAL, Pages, Read, View, mark_lost
 
 OK = "ok"
 FAILED = "failed"
@@ -71,17 +70,16 @@ def raw_reader(view: View) -> Iterator[Read]:
     descriptors would drop their locks.
 
     Raises:
-        DatabaseBusy: The path leads to another file by now.
+        DatabaseBusy, CorruptionError: As `View.refuse_changed`.
     """
     with contextlib.ExitStack() as stack:
         try:
             main = os.open(view.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError as error:
-            raise _replaced(view) from error
+        except FileNotFoundError:
+            view.refuse_changed(None)
+            raise
         stack.callback(os.close, main)
-        status = os.fstat(main)
-        if (status.st_dev, status.st_ino) != (view.device, view.inode):
-            raise _replaced(view)
+        view.refuse_changed(os.fstat(main))
         descriptors = {MAIN: main}
         if view.frame_count:
             descriptors[WAL] = os.open(f"{view.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
@@ -89,15 +87,11 @@ def raw_reader(view: View) -> Iterator[Read]:
 
         def read(which: int, offset: int, amount: int) -> bytes:
             data = os.pread(descriptors[which], amount, offset)
-            return data if len(data) == amount else data + bytes(amount - len(data))
+            if len(data) != amount:
+                raise mark_lost(which)
+            return data
 
         yield read
-
-
-def _replaced(view: View) -> DatabaseBusy:
-    return DatabaseBusy(
-        f"{view.path} was replaced by another file while it was read", hint="Run it again."
-    )
 
 
 def bound_memory() -> None:

@@ -38,7 +38,6 @@ class Header:
     """What the header says; nothing of it is checked against the file's size."""
 
     page_size: int
-    is_wal: bool
     page_count: int
     sqlite_version: str
 
@@ -71,7 +70,7 @@ def read_header(data: bytes) -> Header:
             hint="WAL2 databases belong to a branch of SQLite: PRAGMA journal_mode=WAL makes it "
             "an ordinary one.",
         )
-    return Header(page_size, read_version == 2, page_count, show_version(version))
+    return Header(page_size, page_count, show_version(version))
 
 
 def show_version(number: int) -> str:

@@ -1,5 +1,5 @@
 """
-Connections to live databases, and the taking of views.
+The taking of views of live databases.
 
 Taking a view, in order:
 
@@ -14,17 +14,20 @@ NOOP reads its two numbers one after the other, so a restart may fall between th
 then they are the old log's frames and the new log's zero, while the salts in the
 file are still the old ones.  The second NOOP sees that.
 
-Why this is one commit: `sqlite/view.py`, invariants 1 to 3.
+Why this is one commit: `sqlite/view.py`, invariants 1 to 3 and 5.
 
 INVARIANTS
 
   1. Raw bytes are read through SQLite's own descriptors.  Opening and closing the
      file ourselves would drop every lock that this process holds on it (POSIX).
   2. The application's database is opened read-only.  The exceptions: a hot journal
-     must be rolled back before anybody can read the file, and `hold_exclusive` is
-     what a restore uses on the file that it is about to replace.
-  3. Nothing of ours stays behind: where the log was empty when we came, the last
-     connection of ours to go removes the `-wal` and `-shm` that SQLite made for us.
+     must be rolled back before anybody can read the file, and `settle.py` is
+     for the file that a restore is about to replace.
+  3. Nothing of ours stays behind: where there was no log when we came, or one of no
+     bytes (a run of ours was killed), the last connection of ours to go removes the
+     `-wal` and `-shm`.
+  4. A log counts where SQLite uses it, which `PRAGMA journal_mode` says.  The header
+     does not: a `-wal` that was made to persist outlives the mode of that name.
 
 See https://www.sqlite.org/walformat.html and https://www.sqlite.org/lockingv3.html.
 """
@@ -47,9 +50,18 @@ from litekeep.errors import (
     NotFound,
 )
 from litekeep.paths import exists, is_file
+from litekeep.sqlite.connections import connect, prime, refuse_to_litter, roll_back
 from litekeep.sqlite.header import HEADER_SIZE, Header, read_header
 from litekeep.sqlite.translate import translated
-from litekeep.sqlite.view import FRAME_HEADER_SIZE, MAIN, WAL, WAL_HEADER_SIZE, Pages, View
+from litekeep.sqlite.view import (
+    FRAME_HEADER_SIZE,
+    MAIN,
+    WAL,
+    WAL_HEADER_SIZE,
+    Pages,
+    View,
+    mark_lost,
+)
 
 BUSY_TIMEOUT_SECONDS = 10.0
 _TAKE_ATTEMPTS_MAX = 100
@@ -68,13 +80,21 @@ class LiveView:
         """Return the reader of the view's bytes, for one thread at a time."""
         return Pages(self.view, self._read)
 
-    def is_replaced(self) -> bool:
-        """Say whether the path leads to another file by now."""
-        return not _leads_to(self.view.path, self.view.device, self.view.inode)
+    def refuse_changed(self) -> None:
+        """
+        Raise if what was read is no view of the file that is there.
+
+        Raises:
+            DatabaseBusy, CorruptionError: As `View.refuse_changed`.
+        """
+        self.view.refuse_changed(_status(self.view.path))
 
     def _read(self, which: int, offset: int, amount: int) -> bytes:
         with translated(self.view.path):
-            return self._connection.read("main", which, offset, amount)[1]
+            is_complete, data = self._connection.read("main", which, offset, amount)
+        if not is_complete:
+            raise mark_lost(which)
+        return data
 
 
 @contextlib.contextmanager
@@ -103,19 +123,21 @@ def take_view(
     real = resolve(path)
     status = os.stat(real)
     refuse_if_open_here(real, status)
-    had_wal = os.path.exists(f"{real}-wal")
+    wal = _status(f"{real}-wal")
     with translated(real), contextlib.ExitStack() as stack:
-        connection, rolled_back = _open_marked(real, had_wal, busy_timeout_seconds)
+        connection, rolled_back = _open_marked(real, wal is not None, busy_timeout_seconds)
         stack.callback(connection.close)
         header = _header(connection, real)
-        if header is not None and header.is_wal:
+        # The header may say otherwise: SQLite uses a log wherever there is one.
+        is_wal = connection.pragma("journal_mode") == "wal"
+        if header is not None and is_wal:
             probe = connect(real, busy_timeout_seconds)
             stack.callback(probe.close)
-            if not had_wal:
+            if wal is None or wal.st_size == 0:  # that of a run of ours that was killed
                 stack.callback(_leave_no_trace, real, status, connection, probe)
             view = _take_wal(connection, probe, real, status, header, busy_timeout_seconds)
         else:
-            view = _take_main(connection, real, status, header)
+            view = _take_main(connection, real, status, header, is_wal=is_wal)
         yield LiveView(view, connection, rolled_back=rolled_back)
 
 
@@ -170,33 +192,8 @@ def _own_descriptors() -> list[str]:
         return []
 
 
-def connect(
-    real: str, busy_timeout_seconds: float, *, is_writable: bool = False
-) -> apsw.Connection:
-    """Open a connection that trusts nothing in the file and never checkpoints by itself."""
-    flags = apsw.SQLITE_OPEN_READWRITE if is_writable else apsw.SQLITE_OPEN_READONLY
-    connection = apsw.Connection(real, flags=flags)
-    connection.set_busy_timeout(int(busy_timeout_seconds * 1000))
-    harden(connection)
-    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-    connection.wal_autocheckpoint(0)
-    return connection
-
-
-def harden(connection: apsw.Connection) -> None:
-    """Let a hostile schema do no harm: no writes to it, no functions called from it."""
-    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-    connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
-    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0)
-
-
-def prime(connection: apsw.Connection) -> None:
-    """Read a row, so that the connection has the file's state."""
-    connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
-
-
 def _open_marked(
-    real: str, had_wal: bool, busy_timeout_seconds: float
+    real: str, has_wal: bool, busy_timeout_seconds: float
 ) -> tuple[apsw.Connection, bool]:
     """Open, begin, read: the mark is ours.  A hot journal is rolled back first."""
     rolled_back = False
@@ -204,10 +201,9 @@ def _open_marked(
         connection = connect(real, busy_timeout_seconds)
         # Read without a lock, so it only serves to say what is in the way.
         first = connection.read("main", MAIN, 0, HEADER_SIZE)[1]
-        is_wal = first[19] == 2
         try:
-            if is_wal and not had_wal:
-                _refuse_to_litter(real)
+            if first[19] == 2 and not has_wal:
+                refuse_to_litter(real)
             connection.execute("BEGIN")
             prime(connection)
             return connection, rolled_back
@@ -215,51 +211,16 @@ def _open_marked(
             connection.close()
             _named_header(first, real)  # says what it is, where that can be known
             raise
-        except apsw.ReadOnlyError:
+        except apsw.ReadOnlyError as error:
             connection.close()
-            if rolled_back or is_wal:
+            is_hot = getattr(error, "extendedresult", 0) == apsw.SQLITE_READONLY_ROLLBACK
+            if rolled_back or not is_hot:
                 raise
             roll_back(real, busy_timeout_seconds)
             rolled_back = True
         except BaseException:
             connection.close()
             raise
-
-
-def _refuse_to_litter(real: str) -> None:
-    """
-    Raise if SQLite would make a `-wal` and `-shm` here that we could not remove.
-
-    They would be ours, and the application might not be able to write to them.
-    """
-    if not (_may_write(real) and _may_write(os.path.dirname(real))):
-        raise DatabaseUnusable(
-            f"{real} is in WAL mode and nobody has it open: to read it then takes permission to "
-            "write to it and to its folder",
-            hint="Run Litekeep as the application's user or as root.",
-        )
-
-
-def _may_write(path: str) -> bool:
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def roll_back(real: str, busy_timeout_seconds: float) -> None:
-    """Let SQLite undo the unfinished transaction of a writer that died (a hot journal)."""
-    try:
-        with contextlib.closing(
-            connect(real, busy_timeout_seconds, is_writable=True)
-        ) as connection:
-            prime(connection)
-    except (apsw.ReadOnlyError, apsw.IOError) as error:
-        is_undeleted = getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_DELETE
-        if isinstance(error, apsw.IOError) and not is_undeleted:
-            raise
-        raise DatabaseUnusable(
-            f"{real} has a hot journal: a writer died in a transaction that must be undone first",
-            hint="Let a user who may write to the file and its folder run this, or open the "
-            "database once with the application.",
-        ) from error
 
 
 def _header(connection: apsw.Connection, real: str) -> Header | None:
@@ -284,18 +245,26 @@ def _page_count(connection: apsw.Connection) -> int:
 
 
 def _take_main(
-    connection: apsw.Connection, real: str, status: os.stat_result, header: Header | None
+    connection: apsw.Connection,
+    real: str,
+    status: os.stat_result,
+    header: Header | None,
+    *,
+    is_wal: bool,
 ) -> View:
+    main = os.stat(real)
     return View(
         path=real,
         device=status.st_dev,
         inode=status.st_ino,
-        is_wal=header is not None and header.is_wal,
+        is_wal=is_wal,
         page_size=header.page_size if header else 4096,
         page_count=_page_count(connection) if header else 0,
         frame_count=0,
         salts=b"",
         sqlite_version=header.sqlite_version if header else "",
+        main_size=main.st_size,
+        main_time_ns=main.st_mtime_ns,
     )
 
 
@@ -312,13 +281,14 @@ def _take_wal(
         salts = _salts(connection)
         frame_count, copied_count = _log_state(probe, busy_timeout_seconds)
         if frame_count <= copied_count:
-            return _take_main(connection, real, status, header)
+            return _take_main(connection, real, status, header, is_wal=True)
         is_restarted = _log_state(probe, busy_timeout_seconds)[0] < frame_count
         if not is_restarted and salts == _salts(connection):
             break
     else:
         raise DatabaseBusy(f"the log of {real} never stood still", hint="Try again.")
     page_count = _commit_page_count(connection, header.page_size, frame_count)
+    main = os.stat(real)
     return View(
         path=real,
         device=status.st_dev,
@@ -329,6 +299,8 @@ def _take_wal(
         frame_count=frame_count,
         salts=salts,
         sqlite_version=header.sqlite_version,
+        main_size=main.st_size,
+        main_time_ns=main.st_mtime_ns,
     )
 
 
@@ -363,12 +335,11 @@ def _commit_page_count(connection: apsw.Connection, page_size: int, frame_count:
     return page_count
 
 
-def _leads_to(path: str, device: int, inode: int) -> bool:
+def _status(path: str) -> os.stat_result | None:
     try:
-        now = os.stat(path)
+        return os.stat(path)
     except OSError:
-        return False
-    return (now.st_dev, now.st_ino) == (device, inode)
+        return None
 
 
 def _leave_no_trace(
@@ -381,11 +352,12 @@ def _leave_no_trace(
     only where the log holds nothing, so no page is moved on our account.  An
     application that has the database open keeps both files.
     """
-    if not _leads_to(real, status.st_dev, status.st_ino):
+    now = _status(real)
+    if now is None or not os.path.samestat(now, status):
         return  # it was replaced: what has those names now is not ours
     try:
         last = connect(real, 0, is_writable=True)
-    except apsw.Error:
+    except (apsw.Error, DatabaseUnusable):
         return
     try:
         prime(last)

@@ -24,8 +24,9 @@ import apsw
 
 from litekeep import faults
 from litekeep.errors import DatabaseBusy
+from litekeep.sqlite.connections import connect, prime
 from litekeep.sqlite.header import LOCK_BYTE_OFFSET
-from litekeep.sqlite.live import connect, prime, refuse_if_open_here
+from litekeep.sqlite.live import refuse_if_open_here
 from litekeep.sqlite.translate import translated
 
 #: PENDING, RESERVED and the 510 SHARED bytes: https://www.sqlite.org/lockingv3.html.
@@ -46,6 +47,8 @@ def settled(real: str, *, busy_timeout_seconds: float) -> Iterator[None]:
         DatabaseBusy: Somebody has the database open.
 
         CorruptionError, NotADatabase: SQLite cannot read it.
+
+        DatabaseUnusable: To open it would delete its log.
     """
     refuse_if_open_here(real, os.stat(real))
     with translated(real), contextlib.ExitStack() as stack:

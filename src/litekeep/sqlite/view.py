@@ -19,6 +19,9 @@ INVARIANTS
      that is read must still carry its page number and the salts of the view; if
      not, the mark was lost and the view is worth nothing.
   4. The lock page is read as it stands: SQLite leaves it as a hole.
+  5. Where the main file alone is the view, nobody changes it while the mark is held;
+     where frames belong to it, it only grows.  So a main file with another time or
+     size than the view's, or shorter, was written to by somebody who asks for no lock.
 
 A view is a plain value.  It is read through a `Read`, by the connection that
 holds the mark or by a child process with descriptors of its own.  This module
@@ -36,7 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from litekeep.errors import CorruptionError
+from litekeep.errors import CorruptionError, DatabaseBusy
 
 if TYPE_CHECKING:
     from numpy import uint32
@@ -52,7 +55,7 @@ WAL = 1
 
 _FRAME_HEADER = struct.Struct(">II8s")
 
-#: (MAIN or WAL, offset, amount) -> that many bytes, zeros past the end.
+#: (MAIN or WAL, offset, amount) -> that many bytes; `mark_lost` where the file ends before.
 Read = Callable[[int, int, int], bytes]
 
 #: Page numbers in order, and the index of each one's newest frame.
@@ -65,7 +68,8 @@ class View:
     One commit of one database.
 
     `frame_count` is the number of WAL frames that belong to it, 0 where the main
-    file alone is the view.
+    file alone is the view.  `main_size` and `main_time_ns` are the main file's size
+    and time of change after the mark was taken.
     """
 
     path: str
@@ -77,6 +81,8 @@ class View:
     frame_count: int
     salts: bytes
     sqlite_version: str
+    main_size: int
+    main_time_ns: int
 
     @property
     def size(self) -> int:
@@ -87,6 +93,31 @@ class View:
     def frame_size(self) -> int:
         """The size of a WAL frame in bytes."""
         return FRAME_HEADER_SIZE + self.page_size
+
+    def refuse_changed(self, main: os.stat_result | None) -> None:
+        """
+        Raise unless *main* can be the main file of this view still.
+
+        Args:
+            main: What the path leads to by now; None if nothing is there.
+
+        Raises:
+            DatabaseBusy: It is gone, or another file.
+
+            CorruptionError: Invariant 5 does not hold.
+        """
+        if main is None or (main.st_dev, main.st_ino) != (self.device, self.inode):
+            what = "removed" if main is None else "replaced by another file"
+            raise DatabaseBusy(
+                f"{self.path} was {what} while it was read",
+                hint="Run it again: this would have been a copy of the old file.",
+            )
+        if self.frame_count == 0:
+            is_same = (main.st_size, main.st_mtime_ns) == (self.main_size, self.main_time_ns)
+        else:
+            is_same = main.st_size >= min(self.main_size, self.size)
+        if not is_same:
+            raise mark_lost(MAIN)
 
 
 def view_at_rest(path: Path, status: os.stat_result, page_size: int, size: int) -> View:
@@ -101,6 +132,8 @@ def view_at_rest(path: Path, status: os.stat_result, page_size: int, size: int) 
         frame_count=0,
         salts=b"",
         sqlite_version="",
+        main_size=status.st_size,
+        main_time_ns=status.st_mtime_ns,
     )
 
 
@@ -115,7 +148,7 @@ class Pages:
     def at(self, offset: int, amount: int) -> bytes:
         """Return *amount* bytes from *offset*; both may lie inside pages."""
         page_size = self.view.page_size
-        data: bytes | bytearray = self._read(MAIN, offset, amount)
+        data: bytes | bytearray = self._main(offset, amount)
         numbers, frames = self._frames
         end = offset + amount
         first = bisect_left(numbers, offset // page_size + 1)
@@ -135,12 +168,19 @@ class Pages:
         for offset in range(0, self.view.size, size):
             yield self.at(offset, min(size, self.view.size - offset))
 
+    def _main(self, offset: int, amount: int) -> bytes:
+        """Read the main file, as long as it was when the view was taken; then zeros."""
+        there = min(amount, self.view.main_size - offset)
+        if there == amount:
+            return self._read(MAIN, offset, amount)
+        return (self._read(MAIN, offset, there) if there > 0 else b"").ljust(amount, b"\0")
+
     def _frame(self, page_number: int, frame_index: int) -> bytes:
         frame_offset = WAL_HEADER_SIZE + frame_index * self.view.frame_size
         data = self._read(WAL, frame_offset, self.view.frame_size)
         found, _, salts = _FRAME_HEADER.unpack_from(data)
         if found != page_number or salts != self.view.salts:
-            raise mark_lost()
+            raise mark_lost(WAL)
         return data[FRAME_HEADER_SIZE:]
 
 
@@ -165,7 +205,7 @@ def index_frames(view: View, read: Read) -> FrameIndex:
         data = read(WAL, WAL_HEADER_SIZE + first * frame_size, count * frame_size)
         rows = numpy.frombuffer(data, numpy.uint8).reshape(count, frame_size)
         if not (rows[:, 8:16] == salts).all():
-            raise mark_lost()
+            raise mark_lost(WAL)
         found = rows[:, :4].copy().view(">u4").ravel().astype(numpy.uint32)
         waiting.append((found, numpy.arange(first, first + count, dtype=numpy.uint32)))
         is_last = first + count == view.frame_count
@@ -185,10 +225,12 @@ def _newest(parts: list[tuple[Numbers, Numbers]]) -> tuple[Numbers, Numbers]:
     return unique, frames[where]
 
 
-def mark_lost() -> CorruptionError:
-    """Say that invariant 3 does not hold."""
+def mark_lost(which: int) -> CorruptionError:
+    """Say that invariant 3 or 5 does not hold of the WAL or the main file."""
+    what = "write-ahead log" if which == WAL else "database file"
     return CorruptionError(
-        "the write-ahead log was rewritten under a held read mark",
+        f"the {what} was rewritten under a held read mark",
         hint="Something works on the files without SQLite's locks (a copy over the live file, "
-        "a network file system, another SQLite in one process).",
+        "a network file system, another SQLite in one process). Look at the database, then "
+        "run it again.",
     )

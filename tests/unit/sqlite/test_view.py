@@ -20,6 +20,7 @@ from litekeep.clock import monotonic
 from litekeep.errors import CorruptionError, DatabaseBusy
 from litekeep.sqlite import live as live_module
 from litekeep.sqlite.check import raw_reader
+from litekeep.sqlite.connections import connect, prime
 from litekeep.sqlite.live import take_view
 from litekeep.sqlite.view import Pages, View
 from tests.writers.application import Application
@@ -193,8 +194,8 @@ def test_a_view_waits_for_a_writer_that_is_held_up_in_the_middle_of_the_wal_inde
     ) as stopped:
         assert stopped.stdin is not None
         assert stopped.stdout is not None
-        with contextlib.closing(live_module.connect(str(path), 5)) as probe:
-            live_module.prime(probe)
+        with contextlib.closing(connect(str(path), 5)) as probe:
+            prime(probe)
             state = live_module._log_state(probe, 5)
             stopped.stdin.write(b"go\n")
             stopped.stdin.flush()
@@ -239,11 +240,11 @@ def test_a_restart_between_the_two_numbers_of_noop_is_noticed(app, path):
     app.checkpoint("FULL")
     real = str(path)
     with contextlib.ExitStack() as stack:
-        connection = stack.enter_context(contextlib.closing(live_module.connect(real, 5)))
+        connection = stack.enter_context(contextlib.closing(connect(real, 5)))
         connection.execute("BEGIN")
-        live_module.prime(connection)
-        probe = stack.enter_context(contextlib.closing(live_module.connect(real, 5)))
-        live_module.prime(probe)
+        prime(connection)
+        probe = stack.enter_context(contextlib.closing(connect(real, 5)))
+        prime(probe)
         header = live_module._header(connection, real)
         assert header is not None
         other = stack.enter_context(Application(path, is_deadly=True))
@@ -314,11 +315,14 @@ def test_a_reader_of_raw_files_refuses_a_file_that_was_replaced(app, path, tmp_p
     set_all(app, 1)
     with take_view(path) as live:
         view: View = live.view
-        assert not live.is_replaced()
+        live.refuse_changed()
         app.kill()
         os.rename(path, tmp_path / "old.db")
+        with pytest.raises(DatabaseBusy, match="was removed while it was read"):
+            live.refuse_changed()
         path.write_bytes(b"")
-        assert live.is_replaced()
+        with pytest.raises(DatabaseBusy, match="was replaced by another file"):
+            live.refuse_changed()
         with (
             pytest.raises(DatabaseBusy, match="was replaced by another file"),
             raw_reader(view),
