@@ -173,6 +173,7 @@ if kind == "single":
     done = libc.mount(path.encode(), path.encode(), None, 4096, None)  # MS_BIND
 elif kind == "tmpfs":
     done = libc.mount(b"none", folder.encode(), b"tmpfs", 0, None)
+    open(path, "w").close()
 else:
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,subtype={kind}"
@@ -246,6 +247,36 @@ def test_an_unsafe_file_system_stops_a_backup_unless_it_is_allowed(path, tmp_pat
         backup(job)
     assert caught.value.exit_code == 14
     assert backup(replace(job, allow_unsafe_file_system=True)).failure is None
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_a_second_name_of_a_file_is_refused_and_the_applications_is_not(path, tmp_path, mode):
+    """Row 9, within one file system: the log lies beside the name that the file was opened by."""
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other/app.db"
+    with Application(path) as app:
+        app.run(f"PRAGMA journal_mode={mode}; CREATE TABLE t(a)")
+        if mode == "WAL":
+            app.checkpoint("TRUNCATE")
+        os.link(path, other)
+        with pytest.raises(UnsafeFileSystem, match="has another name too") as caught:
+            backup(job_of(other, tmp_path))
+        assert "--allow-unsafe-file-system" in str(caught.value.hint)
+        job = replace(job_of(other, tmp_path), allow_unsafe_file_system=True)
+        if mode == "WAL":
+            assert backup(job_of(path, tmp_path)).failure is None  # its log is empty, but open
+            app.run("INSERT INTO t VALUES (1)")
+            with pytest.raises(UnsafeFileSystem, match="has another name too"):
+                backup(job_of(other, tmp_path))
+            assert backup(job_of(path, tmp_path)).failure is None
+        assert backup(job).failure is None
+
+
+@pytest.mark.parametrize("name", ["app.db.undo-20250908_120001", ".litekeep-0123456789abcdef.tmp"])
+def test_the_second_name_that_a_killed_restore_left_is_no_reason_to_refuse(path, tmp_path, name):
+    make(path, "CREATE TABLE t(a)")
+    os.link(path, tmp_path / name)
+    assert backup(job_of(path, tmp_path)).failure is None
 
 
 @pytest.mark.parametrize(
