@@ -173,7 +173,6 @@ if kind == "single":
     done = libc.mount(path.encode(), path.encode(), None, 4096, None)  # MS_BIND
 elif kind == "tmpfs":
     done = libc.mount(b"none", folder.encode(), b"tmpfs", 0, None)
-    open(path, "w").close()
 else:
     device = os.open("/dev/fuse", os.O_RDWR)
     options = f"fd={device},rootmode=40000,user_id=0,group_id=0,subtype={kind}"

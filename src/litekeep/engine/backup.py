@@ -43,7 +43,7 @@ from litekeep.engine.deliver import Delivery, Placed, StoreOutcome
 from litekeep.engine.intent import is_pending
 from litekeep.engine.job import Job, clean_up, exclusive_job
 from litekeep.engine.origin import origin_of
-from litekeep.engine.source import refuse_unsafe, view_or_culprit
+from litekeep.engine.source import refuse_second_name, refuse_unsafe, view_or_culprit
 from litekeep.engine.staging import Staging, opened_in_first
 from litekeep.errors import (
     DatabaseUnusable,
@@ -64,7 +64,7 @@ from litekeep.repository.manifest import (
     Manifest,
     StoredFacts,
 )
-from litekeep.sqlite.check import FAILED, Check
+from litekeep.sqlite.check import FAILED, INCONCLUSIVE, Check
 from litekeep.sqlite.checking import CheckProcess
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS, resolve
 from litekeep.sqlite.view import Pages, View
@@ -187,6 +187,7 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
         )
     if not job.allow_unsafe_file_system:
         refuse_unsafe(real)
+        refuse_second_name(real)
     snapshot_id = secrets.token_hex(16)
     with exclusive_job(job.state, job.name, real) as exclusive:
         _clean(job, exclusive, report)
@@ -282,6 +283,14 @@ def _capture(
     if not view.is_wal:
         report(events.Note(f"writers were held off for {show_duration(held_seconds)}"))
     report(events.Integrity(checked.result, checked.detail))
+    if checked.result == INCONCLUSIVE:
+        report(
+            events.Warned(
+                f"the check was not finished: {checked.detail}",
+                "The snapshot is kept: its bytes are the database's. Whether all of it is sound "
+                "is not known.",
+            )
+        )
     return _Captured(view, time, checked, sums.sha256, sums.checksum, held_seconds)
 
 

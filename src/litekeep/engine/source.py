@@ -21,31 +21,41 @@ def refuse_unsafe(real: str, *, mountinfo: Path = MOUNTINFO) -> None:
     """
     Raise if SQLite's locks or its log would not work where the database lies.
 
-    SQLite finds the log by the name that the file was opened by.  So a file of two names
-    has two logs, and only the one beside the application's name counts.
-
     Args:
         real: The database file itself.
 
         mountinfo: Where the system tells about mounts.
 
     Raises:
-        UnsafeFileSystem: It lies on a network file system, is mounted alone, or has
-            another name and no log beside this one.
+        UnsafeFileSystem: It lies on a network file system, or is mounted alone.
     """
     mount = mount_of(real, mountinfo=mountinfo)
-    if mount is not None and mount.is_foreign_kernel:
+    if mount is None:
+        return
+    if mount.is_foreign_kernel:
         raise UnsafeFileSystem(
             f"{real} lies on {mount.type}, where SQLite's locks and shared memory do not work "
             "between machines",
             hint="Run Litekeep on the machine that holds the disk; if only this machine uses the "
             "file, allow_unsafe_file_system = true (or --allow-unsafe-file-system) overrides this.",
         )
-    if mount is not None and mount.point == real:
+    if mount.point == real:
         raise UnsafeFileSystem(
             f"{real} is mounted alone, so its -wal and -journal are not seen here",
             hint="Mount the folder that holds the database instead of the single file.",
         )
+
+
+def refuse_second_name(real: str) -> None:
+    """
+    Raise if the file has another name, by which an application may use it.
+
+    SQLite finds the log by the name that the file was opened by.  So a file of two names
+    has two logs, and only the one beside the application's name counts.
+
+    Raises:
+        UnsafeFileSystem: There is another name, and no log beside this one.
+    """
     if _has_other_name(real) and not _has_log(real):
         raise UnsafeFileSystem(
             f"{real} has another name too (a hard link), and no log beside this one: what was "

@@ -8,7 +8,13 @@ In a backup this runs in a child process, which may open the files by itself (it
 locks are its own) while the parent holds the mark; see `workers.py`.
 
 The schema is not trusted.  Where the check needs what only the application has (a
-collation, a function, a virtual table module), it says "inconclusive", and why.
+collation, a function, a virtual table module), the rest is checked all the same:
+
+    the structure     of all trees, and which pages they use: no order of rows is
+                      looked at there, so any collation does, and a stub is lent
+    each table        that needs nothing of the application, as ever
+
+Damage found there is damage.  If there is none the check says "inconclusive", and why.
 """
 
 from __future__ import annotations
@@ -42,6 +48,7 @@ COUNTED_NAME_LENGTH_MAX = 128
 MEMORY_SIZE_MAX = 64 << 20
 
 _MESSAGES_MAX = 20
+_OF_STRUCTURE = "*** in database"  # so begins a line on trees and pages, and no other
 _DETAIL_SIZE_MAX = 2000
 _VFS_NAME = "litekeep-view"
 _INSTRUCTIONS_PER_LOOK = 10_000
@@ -133,33 +140,73 @@ def _check(opened: apsw.Connection) -> Check:
 
 def _quick_check(connection: apsw.Connection) -> tuple[str, str]:
     try:
-        rows = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({_MESSAGES_MAX})")]
+        found = _complaints(connection)
     except (apsw.CorruptError, apsw.NotADBError) as error:
         return FAILED, str(error)
     except UnicodeDecodeError:  # no "ok", then
         return FAILED, "a name in the schema is not UTF-8"
+    except apsw.SQLError as error:  # something is missing that the schema names
+        try:
+            found = _complaints_of_the_rest(connection)
+        except (apsw.CorruptError, apsw.NotADBError) as damage:
+            return FAILED, str(damage)
+        except apsw.Error:
+            found = []
+        if not found:
+            return INCONCLUSIVE, str(error)
     except apsw.Error as error:
         return INCONCLUSIVE, str(error) or type(error).__name__
-    return (OK, "") if rows == ["ok"] else (FAILED, "; ".join(rows))
+    return (FAILED, "; ".join(found)) if found else (OK, "")
+
+
+def _complaints(connection: apsw.Connection, table: str = "") -> list[str]:
+    quoted = table.replace('"', '""')
+    scope = f'"{quoted}"' if table else str(_MESSAGES_MAX)
+    rows = [str(row[0]) for row in connection.execute(f"PRAGMA quick_check({scope})")]
+    return [] if rows == ["ok"] else rows[:_MESSAGES_MAX]
+
+
+def _complaints_of_the_rest(connection: apsw.Connection) -> list[str]:
+    """Return what is wrong in spite of what is missing here; nothing that a stub makes wrong."""
+    for table in _tables(connection):
+        with contextlib.suppress(apsw.SQLError):  # this one needs what is missing
+            if found := _complaints(connection, table):
+                return found
+    connection.collation_needed(_lend_collation)
+    with contextlib.suppress(apsw.SQLError):
+        return [line for line in _complaints(connection) if line.startswith(_OF_STRUCTURE)]
+    return []
+
+
+def _lend_collation(connection: apsw.Connection, name: str) -> None:
+    connection.create_collation(name, lambda left, right: (left > right) - (left < right))
+
+
+def _tables(connection: apsw.Connection) -> list[str]:
+    """Return the names of tables whose rows this database holds, as far as they can be read."""
+    try:
+        return [
+            str(row[0])
+            for row in connection.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 "
+                "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND length(name) <= ? LIMIT ?",
+                (COUNTED_NAME_LENGTH_MAX, COUNTED_TABLES_MAX),
+            )
+        ]
+    except UnicodeDecodeError:  # SQLite takes any bytes for a name
+        return []
 
 
 def _count_rows(connection: apsw.Connection, seconds: float) -> dict[str, int]:
     deadline = monotonic() + seconds
     counts: dict[str, int] = {}
-    try:
-        names = connection.execute(
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 "
-            "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND length(name) <= ? LIMIT ?",
-            (COUNTED_NAME_LENGTH_MAX, COUNTED_TABLES_MAX),
-        ).fetchall()
-    except UnicodeDecodeError:  # SQLite takes any bytes for a name
-        return {}
+    names = _tables(connection)
     connection.set_progress_handler(lambda: monotonic() > deadline, _INSTRUCTIONS_PER_LOOK)
-    for (name,) in names:
-        quoted = str(name).replace('"', '""')
+    for name in names:
+        quoted = name.replace('"', '""')
         try:
             query = f'SELECT count(*) FROM "{quoted}"'  # noqa: S608 (quoted just above)
-            counts[str(name)] = int(str(connection.execute(query).fetchall()[0][0]))
+            counts[name] = int(str(connection.execute(query).fetchall()[0][0]))
         except apsw.InterruptError:
             break
         except apsw.Error:

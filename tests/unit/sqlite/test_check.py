@@ -182,6 +182,64 @@ def test_a_collation_of_the_application_is_inconclusive_and_named(path):
     )
 
 
+@pytest.mark.parametrize(
+    ("prepare", "sql"),
+    [
+        (with_collation, "CREATE TABLE c(a TEXT COLLATE of_the_application PRIMARY KEY)"),
+        (with_function, "CREATE TABLE c(a, b AS (of_the_application(a)) NOT NULL)"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["page", "row"])
+def test_what_only_the_application_has_hides_no_damage_elsewhere(path, prepare, sql, damage):
+    make(path, sql, "INSERT INTO c(a) VALUES ('x'), ('y')", prepare=prepare)
+    make(path, "CREATE TABLE t(id INTEGER PRIMARY KEY, a)", ROWS, prepare=prepare)
+    if damage == "page":
+        with path.open("r+b") as file:
+            file.seek(-4096 * 20, os.SEEK_END)
+            file.write(b"\xa5" * 4096)
+    else:
+        make(path, "PRAGMA writable_schema=ON", "INSERT INTO t(a) VALUES (NULL)", prepare=prepare)
+        make(
+            path,
+            "PRAGMA writable_schema=ON",
+            "UPDATE sqlite_schema SET sql = 'CREATE TABLE t(id INTEGER PRIMARY KEY, a NOT NULL)' "
+            "WHERE name = 't'",
+        )
+    found = checked(path)
+    assert found.result == FAILED
+    assert found.detail
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "CREATE TABLE t(a TEXT COLLATE reversed PRIMARY KEY) WITHOUT ROWID",
+        "CREATE TABLE t(a TEXT COLLATE reversed, b AS (CASE WHEN a >= 'm' THEN 1 END) NOT NULL)",
+        "CREATE TABLE t(a TEXT COLLATE reversed); CREATE UNIQUE INDEX i ON t(a)",
+    ],
+)
+def test_a_collation_that_is_lent_makes_nothing_wrong_that_is_right(path, sql):
+    def prepare(connection: apsw.Connection) -> None:
+        connection.create_collation("reversed", lambda a, b: (a < b) - (a > b))
+
+    make(path, sql, "INSERT INTO t(a) VALUES ('b'), ('a'), ('c')", prepare=prepare)
+    assert checked(path) == Check(INCONCLUSIVE, "no such collation sequence: reversed", {})
+
+
+def test_a_page_of_nobody_is_found_beside_a_collation_of_the_application(path):
+    make(
+        path,
+        "CREATE TABLE c(a TEXT COLLATE of_the_application PRIMARY KEY)",
+        "CREATE TABLE t(id INTEGER PRIMARY KEY, a)",
+        ROWS,
+        prepare=with_collation,
+    )
+    make(path, "PRAGMA writable_schema=ON", "DELETE FROM sqlite_schema WHERE name = 't'")
+    found = checked(path)
+    assert found.result == FAILED
+    assert "never used" in found.detail
+
+
 def test_damage_beside_a_collation_of_the_application_is_no_success(path):
     make(
         path,
