@@ -48,28 +48,29 @@ class Openers:
     is_supported: bool = True
 
 
-def openers(path: Path, *, proc: Path = PROC) -> Openers:
+def openers(*paths: Path, proc: Path = PROC) -> Openers:
     """
-    Find the processes that have the file at *path* open, this one left out.
+    Find the processes that have a file at one of *paths* open, this one left out.
+
+    Or a file that was removed from there, which they go on using.
 
     Args:
-        path: Need not exist; then nobody has it open.
+        paths: Need not exist.
 
         proc: Where the system tells about processes.
     """
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return Openers((), 0, is_confined=False)
-    wanted = (status.st_dev, status.st_ino)
     if not (proc / "self").exists():
         return Openers((), 0, is_confined=False, is_supported=False)
+    wanted = _Wanted(
+        frozenset(filter(None, map(_identity, paths))),
+        frozenset(f"{path} (deleted)" for path in paths),
+    )
     found, unseen_count = [], 0
     for process_id in _process_ids(proc):
         if process_id == os.getpid():
             continue
         try:
-            if wanted in _open_files(proc / str(process_id) / "fd"):
+            if _has_open(proc / str(process_id) / "fd", wanted):
                 found.append(Process(process_id, _command(process_id, proc)))
         except PermissionError:
             unseen_count += 1
@@ -98,15 +99,33 @@ def _process_ids(proc: Path) -> Iterable[int]:
     return sorted(int(name) for name in os.listdir(proc) if name.isdecimal())
 
 
-def _open_files(folder: Path) -> set[tuple[int, int]]:
-    files = set()
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Files by device and inode, and the links to those that lost their names."""
+
+    files: frozenset[tuple[int, int]]
+    links: frozenset[str]
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _has_open(folder: Path, wanted: _Wanted) -> bool:
     for name in os.listdir(folder):
         try:
             status = os.stat(folder / name)
+            if (status.st_dev, status.st_ino) in wanted.files:
+                return True
+            if status.st_nlink == 0 and os.readlink(folder / name) in wanted.links:
+                return True
         except OSError:
             continue  # closed meanwhile
-        files.add((status.st_dev, status.st_ino))
-    return files
+    return False
 
 
 def _command(process_id: int, proc: Path) -> str:
@@ -117,6 +136,8 @@ def _command(process_id: int, proc: Path) -> str:
 
 
 def _is_confined(proc: Path) -> bool:
+    if not (proc / "1").exists():  # hidepid: those of other users are not even listed
+        return True
     try:
         return (proc / "self/ns/pid").stat().st_ino != INITIAL_PID_NAMESPACE
     except OSError:

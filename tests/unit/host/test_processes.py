@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from litekeep.host import processes
 from litekeep.host.processes import Process, lock_holders, openers
 from tests.writers.application import Application
 from tests.writers.shapes import make
@@ -42,6 +43,16 @@ def test_a_link_and_another_name_lead_to_the_same_file(path, tmp_path):
         app.run("SELECT * FROM t")
         for name in ("link.db", "hard.db"):
             assert [process.id for process in openers(tmp_path / name).processes] == [app.id]
+
+
+def test_who_goes_on_with_a_removed_file_is_named(path, tmp_path):
+    with Application(path) as app:
+        app.run("SELECT * FROM t")
+        path.unlink()
+        assert [process.id for process in openers(path).processes] == [app.id]
+        make(path, "CREATE TABLE other(a)")
+        assert [process.id for process in openers(path).processes] == [app.id]
+        assert openers(tmp_path / "other.db").processes == ()
 
 
 @pytest.mark.parametrize("sql", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE", "BEGIN; SELECT * FROM t"])
@@ -93,6 +104,16 @@ def test_what_could_not_be_seen_is_counted(path, tmp_path, monkeypatch):
     monkeypatch.setattr(os, "listdir", refuse)
     found = openers(path, proc=proc)
     assert (found.processes, found.unseen_count) == ((), 1)
+
+
+def test_where_the_first_process_is_hidden_others_may_be_too(path, tmp_path, monkeypatch):
+    """/proc mounted with hidepid=2, and in the machine's own namespace of processes."""
+    proc = fake_proc(tmp_path / "proc", path)
+    number = (proc / "self/ns/pid").stat().st_ino
+    monkeypatch.setattr(processes, "INITIAL_PID_NAMESPACE", number)
+    assert openers(path, proc=proc).is_confined
+    (proc / "1/fd").mkdir(parents=True)
+    assert not openers(path, proc=proc).is_confined
 
 
 def test_a_system_that_does_not_tell_is_said_to_be_one(path, tmp_path):
