@@ -25,6 +25,7 @@ from litekeep.cli.main import COMMANDS, group
 from litekeep.config import environment
 from litekeep.config.settings import (
     AssertSettings,
+    DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
@@ -113,6 +114,7 @@ def test_the_common_options_are_listed():
         ("## Top level", Settings),
         ("## `[snapshot]`", SnapshotSettings),
         ("## `[retention]`", RetentionSettings),
+        ("## `[damage]`", DamageSettings),
         ("## `[drill]`", DrillSettings),
         ("## `[[drill.assert]]`", AssertSettings),
         ("## `[[store]]`", StoreSettings),
@@ -349,4 +351,5 @@ def test_every_settings_class_is_looked_at():
     assert sections == {
         *("Settings", "SnapshotSettings", "StoreSettings", "DatabaseSettings"),
         *("RetentionSettings", "KeepSettings", "DrillSettings", "AssertSettings"),
+        "DamageSettings",
     }

@@ -34,13 +34,15 @@ from litekeep.config.places import (
 )
 from litekeep.config.settings import (
     FORMAT_DEFAULT,
+    DamageSettings,
     DatabaseSettings,
     Settings,
     SnapshotSettings,
-    keys_of,
+    merged,
 )
 from litekeep.config.values import is_name, zone_named
 from litekeep.engine.backup import BackupJob
+from litekeep.engine.damage import Limits
 from litekeep.engine.undo import UNDO_MARK
 from litekeep.errors import ConfigError, NotFound, UserError
 from litekeep.lookup import look_up
@@ -140,7 +142,7 @@ def backup_jobs(
     jobs = []
     for item in found:
         levels = (how, item.listed, settings.snapshot)
-        chosen = _merged(levels)
+        chosen = merged(levels)
         format_name = chosen.format or FORMAT_DEFAULT
         jobs.append(
             BackupJob(
@@ -155,6 +157,7 @@ def backup_jobs(
                 allow_unsafe_file_system=allow_unsafe_file_system
                 or (item.listed is not None and item.listed.allow_unsafe_file_system),
                 spool_size_max=settings.spool_size_max,
+                alarm=_alarm(settings.damage),
                 busy_timeout_seconds=given(chosen.busy_timeout, BUSY_TIMEOUT_SECONDS),
             )
         )
@@ -255,16 +258,10 @@ def single_file(
     return None
 
 
-def _merged(levels: Sequence[SnapshotSettings | None]) -> SnapshotSettings:
-    """Return each setting as the first level that has it says."""
-    values = {
-        name: next(
-            (getattr(level, name) for level in levels if getattr(level, name, None) is not None),
-            None,
-        )
-        for name, _ in keys_of(SnapshotSettings)
-    }
-    return SnapshotSettings(**values)
+def _alarm(damage: DamageSettings) -> Limits | None:
+    if not damage.alarm:
+        return None
+    return Limits(damage.rows_lost, damage.size_lost, ignored=damage.ignore)
 
 
 def _level(format_name: str, level: int | None) -> int | None:

@@ -45,6 +45,7 @@ COMMANDS = {
     "hold": "Keep a restore point for ever.",
     "unhold": "Let a held restore point go.",
     "undelete": "Bring a pruned snapshot back.",
+    "accept": "Say that a suspect snapshot is fine.",
     "dump": "Write a database as SQL text.",
     "init": "Write a commented configuration.",
     "completion": "Print the completion script for a shell.",

@@ -16,19 +16,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from litekeep.config.lines import find_line
 from litekeep.config.places import Place, kind_of, places_of_listed
 from litekeep.config.settings import (
     DISTANT,
     FORMAT_DEFAULT,
     LEVELS,
     AssertSettings,
+    DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
@@ -45,7 +46,7 @@ from litekeep.paths import is_file
 
 SIZE_MAX = 1 << 20
 
-_TABLES = ("snapshot", "retention", "drill", "store", "database")
+_TABLES = ("snapshot", "retention", "damage", "drill", "store", "database")
 _TABLE = Key("text", "A table, not a value.")
 
 Section = TypeVar("Section")
@@ -168,6 +169,7 @@ class _Reader:
         values = self._values(Settings, tables, top)
         snapshot = self._one(tables.get("snapshot", {}), "snapshot", SnapshotSettings)
         retention = self._one(tables.get("retention", {}), "retention", RetentionSettings)
+        damage = self._one(tables.get("damage", {}), "damage", DamageSettings)
         stores = self._stores(tables.get("store", []))
         databases = self._many(tables.get("database", []), "database", DatabaseSettings)
         self._refuse_twins("store", [item.name for item in stores])
@@ -180,6 +182,7 @@ class _Reader:
             **values,
             snapshot=snapshot,
             retention=retention,
+            damage=damage,
             drill=drill,
             stores=stores,
             databases=databases,
@@ -192,20 +195,18 @@ class _Reader:
     def _drill(self, table: Any, databases: list[str]) -> DrillSettings:
         if not isinstance(table, dict):
             raise self._no_table("drill", table, "a table, [drill]")
-        self._refuse_unknown(
-            table, [*(name for name, _ in keys_of(DrillSettings)), "assert"], _Place("drill")
-        )
+        known = [name for name, _ in keys_of(DrillSettings)]
+        self._refuse_unknown(table, [*known, "assert"], _Place("drill"))
         asserts = self._many(table.get("assert", []), "drill.assert", AssertSettings)
         for number, item in enumerate(asserts, 1):
             if item.database is not None and item.database not in databases:
-                place = _Place("drill.assert", number)
+                where = self._where(_Place("drill.assert", number), "database")
                 raise ConfigError(
-                    f"{self._where(place, 'database')}: no [[database]] is called "
-                    f"{item.database!r}",
+                    f"{where}: no database is called {item.database!r}",
                     hint=f"There are: {', '.join(databases) or 'none'}.",
                 )
-        rest = {name: value for name, value in table.items() if name != "assert"}
-        return dataclasses.replace(self._one(rest, "drill", DrillSettings), assertions=asserts)
+        rest = self._one({n: v for n, v in table.items() if n != "assert"}, "drill", DrillSettings)
+        return dataclasses.replace(rest, assertions=asserts)
 
     def _one(self, table: Any, name: str, section: type[Section]) -> Section:
         place = _Place(name)
@@ -368,33 +369,3 @@ class _Reader:
     def _where(self, place: _Place, name: str) -> str:
         line = find_line(self._lines, place.table, place.number, place.under or name)
         return f"{self._path}, line {line}" if line else str(self._path)
-
-
-def find_line(lines: list[str], table: str, number: int | None, name: str) -> int | None:
-    """
-    Return the line of a key, or of its table's head, as far as a plain look can tell.
-
-    Args:
-        lines: Of the file.
-
-        table: The table's name; empty at the top level.
-
-        number: Which of several ``[[table]]``, from 1.
-
-        name: The key; empty for the head itself.
-    """
-    found = None
-    count, is_inside = 0, not table
-    for line_number, line in enumerate(lines, 1):
-        stripped = line.strip()
-        if stripped.startswith("["):
-            head = stripped.partition("#")[0].strip().strip("[]").strip()
-            count += head == table
-            is_inside = head == table and count == (number or 1)
-            if is_inside:
-                found = line_number
-            if name and not table and head == name:
-                return line_number
-        elif is_inside and name and re.match(rf'"?{re.escape(name)}"?\s*[=.]', stripped):
-            return line_number
-    return found

@@ -4,6 +4,7 @@ The settings there are: each a field, with what its key may hold and what it is 
     [top level]      Settings            timezone, state_dir
     [snapshot]       SnapshotSettings    how snapshots are made
     [retention]      RetentionSettings   how long they stay
+    [damage]         DamageSettings      what may be lost without an alarm
     [drill]          DrillSettings       what a trial restore must show
     [[drill.assert]] AssertSettings      the user's own questions
     [[store]]        StoreSettings       where they go
@@ -16,7 +17,7 @@ comments and the documentation's table are all made from, or compared with, it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,7 @@ Kind = Literal[
     "duration",
     "timezone",
     "scalar",
+    "share",
     "keep",
 ]
 
@@ -163,6 +165,20 @@ class RetentionSettings:
         high=3650,
     )
     after_backup: bool = _key("flag", "Prune after each backup that succeeded.", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DamageSettings:
+    """What may be lost between two snapshots without an alarm; `[damage]`."""
+
+    alarm: bool = _key("flag", "Set a snapshot aside that has lost more than this.", default=True)
+    rows_lost: float = _key(
+        "share", "Share of the rows of a table of 100 rows and more.", default=0.5
+    )
+    size_lost: float = _key("share", "Share of the size of a database above 1 MiB.", default=0.5)
+    ignore: tuple[str, ...] = _key(
+        "names", "Tables that may lose everything: sessions, caches, queues.", default=()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +330,7 @@ class Settings:
     )
     snapshot: SnapshotSettings = field(default_factory=SnapshotSettings)
     retention: RetentionSettings = field(default_factory=RetentionSettings)
+    damage: DamageSettings = field(default_factory=DamageSettings)
     drill: DrillSettings = field(default_factory=DrillSettings)
     stores: tuple[StoreSettings, ...] = ()
     databases: tuple[DatabaseSettings, ...] = ()
@@ -331,3 +348,15 @@ def keys_of(section: type[Any]) -> Iterator[tuple[str, Key]]:
     for item in dataclasses.fields(section):
         if "key" in item.metadata:
             yield item.name, item.metadata["key"]
+
+
+def merged(levels: Sequence[SnapshotSettings | None]) -> SnapshotSettings:
+    """Return each setting as the first level that has it says."""
+    values = {
+        name: next(
+            (getattr(level, name) for level in levels if getattr(level, name, None) is not None),
+            None,
+        )
+        for name, _ in keys_of(SnapshotSettings)
+    }
+    return SnapshotSettings(**values)

@@ -13,6 +13,7 @@ from typing import Any
 
 from litekeep.config.places import kind_of
 from litekeep.config.settings import (
+    DamageSettings,
     DatabaseSettings,
     DrillSettings,
     Key,
@@ -64,6 +65,7 @@ def template(
     parts = [_HEAD, _section("", Settings, {"timezone": timezone})]
     parts.append(_section("[snapshot]", SnapshotSettings, {}))
     parts.append(_section("[retention]", RetentionSettings, {}))
+    parts.append(_section("[damage]", DamageSettings, {}))
     parts.append(_section("[drill]", DrillSettings, {}))
     parts.append(_ASSERT)
     for name, url in stores:
@@ -127,6 +129,7 @@ def example(name: str, key: Key, stores: Sequence[str] = ()) -> str:
         "secret": f'{{ env = "{name.upper()}" }}',
         "size": '"16 GiB"',
         "duration": '"30s"',
+        "share": '"50%"',
         "keep": "{ last = 24, daily = 7, weekly = 5, monthly = 12 }",
         "timezone": '"UTC"',
     }.get(key.kind, toml_text(name))

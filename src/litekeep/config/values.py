@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from litekeep.config.places import is_url
 from litekeep.config.settings import Key, SecretSource
 from litekeep.errors import UserError
-from litekeep.units import parse_duration, parse_size, show_duration
+from litekeep.units import parse_duration, parse_share, parse_size, show_duration
 
 NAME_SIZE_MAX = 100
 
@@ -55,6 +55,9 @@ def value_of(key: Key, found: Any, full_path: Callable[[str], Path]) -> Any:
         case "size", str():
             with contextlib.suppress(UserError):
                 return parse_size(found)
+        case "share", str():
+            with contextlib.suppress(UserError):
+                return parse_share(found)
         case "duration", str():
             with contextlib.suppress(UserError):
                 seconds = parse_duration(found)
@@ -81,6 +84,7 @@ def allowed_of(key: Key) -> str:
         "secret": 'text, { env = "NAME" }, { file = "PATH" } or { ssm = "/PARAMETER" }',
         "size": 'a size, such as "16 GiB"',
         "scalar": "text, a number, true or false",
+        "share": 'a share, such as "50%"',
         "keep": "a table such as { last = 24, daily = 7, weekly = 5, monthly = 12 }",
         "duration": f'a duration, such as "90s" or "5 min"{_bounds(key)}',
     }[key.kind]

@@ -25,11 +25,10 @@ for.  Each store goes through 5 and 7 to 9 on a thread of its own and fails alon
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import cast
@@ -39,19 +38,20 @@ from litekeep.clock import Clock, Sleep, monotonic, now, sleep
 from litekeep.codec.base import Codec
 from litekeep.codec.formats import codec_named
 from litekeep.engine import events
+from litekeep.engine.damage import Limits, last_good, losses
 from litekeep.engine.deliver import Delivery, Placed, StoreOutcome
 from litekeep.engine.intent import is_pending
 from litekeep.engine.job import Job, clean_up, exclusive_job
 from litekeep.engine.origin import origin_of
 from litekeep.engine.source import refuse_second_name, refuse_unsafe, view_or_culprit
 from litekeep.engine.staging import Staging, opened_in_first
+from litekeep.engine.sums import Sums
 from litekeep.errors import (
     DatabaseUnusable,
     IntegrityFailed,
     LitekeepError,
     UserError,
 )
-from litekeep.ltx.checksum import DatabaseChecksum
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import (
     FORMAT_VERSION,
@@ -62,18 +62,18 @@ from litekeep.repository.manifest import (
     DatabaseFacts,
     Durations,
     Manifest,
+    State,
     StoredFacts,
 )
 from litekeep.sqlite.check import FAILED, INCONCLUSIVE, Check
 from litekeep.sqlite.checking import CheckProcess
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS, resolve
-from litekeep.sqlite.view import Pages, View
+from litekeep.sqlite.view import View
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead
 from litekeep.store.unopened import UnopenedStore
 from litekeep.units import show_duration
 from litekeep.version import VERSION
 
-PIECE_SIZE = 1 << 20
 SKIPPED = Check("skipped", "", {})
 
 
@@ -83,7 +83,8 @@ class BackupJob:
     What is to be backed up, where to, and how.
 
     `repositories` are in order of nearness; `level` None is the format's default;
-    `spool_size_max` bounds, in bytes, the compressed file where no local store holds it.
+    `spool_size_max` bounds, in bytes, the compressed file where no local store holds it;
+    `alarm` is what the database may have lost since the last good snapshot, None anything.
     """
 
     database: Path
@@ -97,6 +98,7 @@ class BackupJob:
     spool_size_max: int | None = None
     allow_unsafe_file_system: bool = False
     busy_timeout_seconds: float = BUSY_TIMEOUT_SECONDS
+    alarm: Limits | None = field(default_factory=Limits)
     clock: Clock = field(default=now, repr=False)
     sleep: Sleep = field(default=sleep, repr=False)
 
@@ -124,6 +126,7 @@ class BackupResult:
     held_seconds: float
     format: str
     stores: tuple[StoreOutcome, ...]
+    losses: tuple[str, ...] = ()
 
     @property
     def failure(self) -> LitekeepError | None:
@@ -134,7 +137,14 @@ class BackupResult:
                 hint="The snapshot is kept and marked as failed, and latest did not move. "
                 "Restore an earlier one, or save what can be read with litekeep dump.",
             )
-        return next((outcome.error for outcome in self.stores if outcome.error), None)
+        failed = next((outcome.error for outcome in self.stores if outcome.error), None)
+        if self.losses and failed is None:
+            return IntegrityFailed(
+                f"{self.name} is suspect: {'; '.join(self.losses)}",
+                hint="The snapshot is kept, and latest did not move. If all is well, say so with "
+                "litekeep accept; else restore an earlier one.",
+            )
+        return failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +157,7 @@ class _Captured:
     sha256: str
     checksum: int
     held_seconds: float
+    losses: tuple[str, ...] = ()
 
 
 def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResult:
@@ -206,6 +217,7 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
             try:
                 captured = _capture(job, Path(real), codec, staging, delivery, report)
                 report(events.Compressed(staging.size))
+                captured = replace(captured, losses=_losses(job, captured))
                 delivery.captured.set_result(
                     lambda placed: _manifest(
                         job, captured, placed, staging, snapshot_id, monotonic() - started
@@ -218,6 +230,23 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
             if all(outcome.is_settled for outcome in outcomes):
                 exclusive.end()
             return _result(real, captured, staging, codec, outcomes, monotonic() - started)
+
+
+def _losses(job: BackupJob, captured: _Captured) -> tuple[str, ...]:
+    """Compare with the last good snapshot; the view is let go by now."""
+    if job.alarm is None or captured.check.result == FAILED:
+        return ()
+    name = job.repositories[0].name_at(captured.time)
+    before = last_good(job.repositories, name)
+    if before is None:
+        return ()
+    return losses(before, captured.view.size, captured.check, job.alarm)
+
+
+def _state(captured: _Captured) -> State:
+    if captured.check.result == FAILED:
+        return "failed"
+    return "suspect" if captured.losses else "ok"
 
 
 def _check_label(label: str | None) -> None:
@@ -266,7 +295,7 @@ def _capture(
             stack.callback(check.end)
         view = live.view
         delivery.start(time, _stored_size_max(view.size))
-        sums = _Sums(view, live.pages(), report)
+        sums = Sums(view, live.pages(), report)
         level = codec.level_default if job.level is None else job.level
         members = workers.ordered(
             lambda piece: codec.encode(piece, level), sums, threads=workers.core_count()
@@ -294,34 +323,6 @@ def _capture(
     return _Captured(view, time, checked, sums.sha256, sums.checksum, held_seconds)
 
 
-class _Sums:
-    """The pieces of a view, summed up as they pass."""
-
-    def __init__(self, view: View, pages: Pages, report: events.Report) -> None:
-        self._view = view
-        self._pages = pages
-        self._report = report
-        self._sha256 = hashlib.sha256()
-        self._checksum = DatabaseChecksum(view.page_size)
-
-    def __iter__(self) -> Iterator[bytes]:
-        done = 0
-        for piece in self._pages.pieces(PIECE_SIZE):
-            self._sha256.update(piece)
-            self._checksum.add(done // self._view.page_size + 1, piece)
-            done += len(piece)
-            self._report(events.Progress("read", done, self._view.size))
-            yield piece
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-    @property
-    def checksum(self) -> int:
-        return self._checksum.value
-
-
 def _stored_size_max(size: int) -> int:
     """Bound what any codec makes of *size* bytes: a little more where they are noise."""
     return size + size // 64 + (1 << 16)
@@ -344,7 +345,7 @@ def _manifest(
         name=placed.name,
         object=placed.object,
         captured_at=captured.time,
-        state="failed" if captured.check.result == FAILED else "ok",
+        state=_state(captured),
         label=job.label,
         origin=origin_of(view.path),
         database=DatabaseFacts(
@@ -392,4 +393,5 @@ def _result(
         held_seconds=captured.held_seconds,
         format=codec.name,
         stores=outcomes,
+        losses=captured.losses,
     )

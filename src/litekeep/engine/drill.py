@@ -25,12 +25,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from litekeep.clock import Clock, monotonic, now
-from litekeep.codec.formats import CODECS
 from litekeep.engine import events
-from litekeep.engine.points import RestorePoint, choose, read_points, read_quickly
+from litekeep.engine.latest import renew_latest
+from litekeep.engine.points import RestorePoint, choose, read_points
 from litekeep.engine.restore import RestoreResult, plan_restore, restore
 from litekeep.errors import (
-    BlobNotFound,
     CorruptionError,
     DrillFailed,
     LitekeepError,
@@ -40,7 +39,6 @@ from litekeep.errors import (
 )
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository, proof_of
-from litekeep.repository.manifest import ID_KEY
 from litekeep.repository.marks import CheckResult, Proof, Result, encode_mark
 from litekeep.sqlite.examine import Assertion, Finding, examine
 from litekeep.units import show_duration
@@ -221,27 +219,13 @@ def _record(snapshot: Snapshot, proof: Proof, report: events.Report) -> bool:
 
 
 def _take_back_latest(snapshot: Snapshot, report: events.Report) -> None:
-    """Let `latest` be the newest fit snapshot, where it is a copy of the one that failed."""
+    """Let `latest` be the newest fit snapshot: it may be a copy of the one that failed."""
     repository = snapshot.repository
-    store = repository.store
+    url = repository.store.url
     try:
-        for codec in CODECS:
-            latest = repository.latest(codec)
-            if latest is None or not snapshot.object.endswith(f".db{codec.suffix}"):
-                continue
-            if store.head(latest).metadata.get(ID_KEY) != snapshot.id:
-                continue
-            fit = [
-                one
-                for one in read_quickly(repository).snapshots
-                if one.state == "ok" and one.object.endswith(f".db{codec.suffix}")
-            ]
-            if not fit:
-                report(events.Warned(f"{latest} in {store.url} is a copy of a bad snapshot"))
-                return
-            store.copy(fit[-1].object, latest)
-            report(events.Warned(f"{latest} in {store.url} is a copy of {fit[-1].name} again"))
-    except BlobNotFound:
-        return
+        name = renew_latest(repository)
     except StoreError as error:
         report(events.Warned(f"latest was not taken back: {error.message}", error.hint))
+        return
+    if name is not None:
+        report(events.Warned(f"latest in {url} is a copy of {name} again", "Look for the cause."))

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from litekeep.engine.points import RestorePoint
 from litekeep.errors import CorruptionError, UserError
-from litekeep.repository.catalog import newest_manifest
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import TEXT_LENGTH_MAX, Origin
+from litekeep.repository.newest import newest_manifest
 from litekeep.store.base import FAILURES
 
 

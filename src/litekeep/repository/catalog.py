@@ -182,29 +182,6 @@ def latest_objects(repository: Repository) -> Sequence[str]:
     return [blob.name for blob in blobs if blob.name in names and blob.size > 0]
 
 
-def newest_manifest(repository: Repository, name: str) -> Manifest | None:
-    """
-    Return the manifest of the newest snapshot, going by names, or None if there is none.
-
-    The month of the snapshot *name* is looked at first, so that this is most often one short
-    list request and one small get.
-
-    Raises:
-        FormatError: It is no manifest.
-    """
-    for prefix in (repository.beside(name), ""):
-        found = [
-            (parsed.time, blob.name)
-            for blob in repository.store.list(prefix)
-            if (parsed := parse_object(blob.name, repository.zone)) is not None
-            and parsed.database == repository.database
-            and parsed.companion == MANIFEST_SUFFIX
-        ]
-        if found:
-            return decode(repository.store.read(max(found)[1], size_max=SIZE_MAX))
-    return None
-
-
 def database_names(repository: Repository) -> Sequence[str]:
     """Return the names of the databases that have objects in the repository's store."""
     return database_folders(repository).get("", ())

@@ -60,12 +60,13 @@ class Check:
     What SQLite says of a database.
 
     `row_counts` holds a count for each table where counting was cheap; a table
-    that is not in it was not counted.
+    that is not in it was not counted, or, where `is_counted_whole`, is not there.
     """
 
     result: str
     detail: str
     row_counts: dict[str, int]
+    is_counted_whole: bool = False
 
 
 @contextlib.contextmanager
@@ -134,8 +135,8 @@ def _check(opened: apsw.Connection) -> Check:
         started = monotonic()
         result, detail = _quick_check(connection)
         seconds = max(COUNT_SECONDS_MIN, COUNT_SHARE * (monotonic() - started))
-        counts = _count_rows(connection, seconds) if result == OK else {}
-    return Check(result, detail[:_DETAIL_SIZE_MAX], counts)
+        counts, is_whole = _count_rows(connection, seconds) if result == OK else ({}, False)
+    return Check(result, detail[:_DETAIL_SIZE_MAX], counts, is_whole)
 
 
 def _quick_check(connection: apsw.Connection) -> tuple[str, str]:
@@ -168,7 +169,7 @@ def _complaints(connection: apsw.Connection, table: str = "") -> list[str]:
 
 def _complaints_of_the_rest(connection: apsw.Connection) -> list[str]:
     """Return what is wrong in spite of what is missing here; nothing that a stub makes wrong."""
-    for table in _tables(connection):
+    for table in _tables(connection) or ():
         with contextlib.suppress(apsw.SQLError):  # this one needs what is missing
             if found := _complaints(connection, table):
                 return found
@@ -182,8 +183,8 @@ def _lend_collation(connection: apsw.Connection, name: str) -> None:
     connection.create_collation(name, lambda left, right: (left > right) - (left < right))
 
 
-def _tables(connection: apsw.Connection) -> list[str]:
-    """Return the names of tables whose rows this database holds, as far as they can be read."""
+def _tables(connection: apsw.Connection) -> list[str] | None:
+    """Return the names of tables whose rows this database holds; None: one cannot be read."""
     try:
         return [
             str(row[0])
@@ -194,13 +195,15 @@ def _tables(connection: apsw.Connection) -> list[str]:
             )
         ]
     except UnicodeDecodeError:  # SQLite takes any bytes for a name
-        return []
+        return None
 
 
-def _count_rows(connection: apsw.Connection, seconds: float) -> dict[str, int]:
+def _count_rows(connection: apsw.Connection, seconds: float) -> tuple[dict[str, int], bool]:
     deadline = monotonic() + seconds
     counts: dict[str, int] = {}
     names = _tables(connection)
+    if names is None:
+        return counts, False
     connection.set_progress_handler(lambda: monotonic() > deadline, _INSTRUCTIONS_PER_LOOK)
     for name in names:
         quoted = name.replace('"', '""')
@@ -211,7 +214,7 @@ def _count_rows(connection: apsw.Connection, seconds: float) -> dict[str, int]:
             break
         except apsw.Error:
             continue  # it needs what only the application has
-    return counts
+    return counts, len(counts) == len(names) < COUNTED_TABLES_MAX
 
 
 def connect_view(pages: Pages) -> apsw.Connection:

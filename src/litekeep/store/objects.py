@@ -1,10 +1,9 @@
 """
 A store in a bucket: S3 and what speaks it, Google Cloud Storage, Azure Blob Storage.
 
-Every request goes through obstore; this is the only module that imports it.  Its
-calls block outside Python: they do not notice Ctrl-C until they are done, and
-they hang in a process that was forked after the first of them.  So call them
-from worker threads, and spawn, never fork.
+Every request goes through obstore.  Its calls block outside Python: they do not notice
+Ctrl-C until they are done, and they hang in a process that was forked after the first
+of them.  So call them from worker threads, and spawn, never fork.
 
     small body, create, replace   one PUT: whole or not at all by itself
     large body, body in pieces    a multipart upload: parts of `part_size_for` bytes,
@@ -20,8 +19,7 @@ INVARIANTS
   2. Each part is tried again by obstore; a whole request by `retry.py`.  Nothing is
      tried by both: see `connection.Use`.
 
-What the server's answers mean stands in `translate.py`, what it is told at first in
-`connection.py`.
+What the server is told at first: `connection.py`; what its answers mean: `translate.py`.
 """
 
 from __future__ import annotations

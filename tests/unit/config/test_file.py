@@ -15,6 +15,7 @@ from litekeep.config.settings import (
     FORMATS,
     LEVELS,
     AssertSettings,
+    DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
@@ -275,7 +276,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
 
 def test_every_setting_is_a_key_or_a_section():
     """Nothing can be set that the reader does not know."""
-    sections = {"snapshot", "retention", "drill", "stores", "databases", "file"}
+    sections = {"snapshot", "retention", "damage", "drill", "stores", "databases", "file"}
     fields = set(Settings.__dataclass_fields__)
 
     assert fields == {name for name, _ in keys_of(Settings)} | sections
@@ -288,9 +289,16 @@ TOML_VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-SECTIONS = (StoreSettings, DatabaseSettings, Settings, RetentionSettings, DrillSettings)
+SECTIONS = (
+    StoreSettings,
+    DatabaseSettings,
+    Settings,
+    RetentionSettings,
+    DamageSettings,
+    DrillSettings,
+)
 KEYS = sorted({name for section in SECTIONS for name, _ in keys_of(section)} | {"assert"})
-TABLES = ["", "snapshot", "retention", "drill", "store", "database"]
+TABLES = ["", "snapshot", "retention", "damage", "drill", "store", "database"]
 
 
 @given(st.sampled_from(TABLES), st.sampled_from(KEYS), TOML_VALUES)
@@ -300,7 +308,7 @@ def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value)
 
     tables = {key: value}
     if table:
-        tables = {table: tables if table in TABLES[:4] else [{"name": "a", **tables}]}
+        tables = {table: tables if table in TABLES[:5] else [{"name": "a", **tables}]}
     try:
         _Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
     except ConfigError as error:
@@ -369,7 +377,7 @@ path = "app.db"
 
 def test_a_question_to_a_database_that_is_not_listed_is_an_error(tmp_path):
     text = '[[drill.assert]]\nsql = "SELECT 1"\ndatabase = "ap"\n[[database]]\npath = "app.db"\n'
-    with pytest.raises(ConfigError, match=r"line 3: no \[\[database\]\] is called 'ap'"):
+    with pytest.raises(ConfigError, match=r"line 3: no database is called 'ap'"):
         read_text(text, tmp_path / "litekeep.toml", {})
 
 

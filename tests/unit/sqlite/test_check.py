@@ -55,14 +55,14 @@ def path(tmp_path: Path) -> Path:
 
 def test_a_sound_database_is_ok_and_its_rows_are_counted(path):
     make(path, "CREATE TABLE t(id INTEGER PRIMARY KEY, a); CREATE TABLE e(a)", ROWS)
-    assert checked(path) == Check(OK, "", {"t": 2000, "e": 0})
+    assert checked(path) == Check(OK, "", {"t": 2000, "e": 0}, True)
 
 
 def test_what_is_only_in_the_log_is_checked_and_counted(path):
     with Application(path) as app:
         app.run("PRAGMA journal_mode=WAL; CREATE TABLE t(id INTEGER PRIMARY KEY, a)")
         app.run(ROWS)
-        assert checked(path) == Check(OK, "", {"t": 2000})
+        assert checked(path) == Check(OK, "", {"t": 2000}, True)
 
 
 def test_a_damaged_frame_of_the_log_is_found(path):
@@ -296,7 +296,7 @@ def test_large_values_that_need_no_looking_at_are_no_trouble(path):
         "CREATE TABLE t(a BLOB NOT NULL, b TEXT CHECK (length(b) > 1)) STRICT",
         "INSERT INTO t VALUES (zeroblob(100000000), hex(zeroblob(50000000)))",
     )
-    assert checked(path) == Check(OK, "", {"t": 1})
+    assert checked(path) == Check(OK, "", {"t": 1}, True)
 
 
 def child(path: Path, before: str) -> subprocess.CompletedProcess[bytes]:
@@ -385,7 +385,7 @@ def test_counting_stops_when_it_would_take_long(path, monkeypatch):
     monkeypatch.setattr(check_module, "COUNT_SHARE", 0.0)
     monkeypatch.setattr(check_module, "_INSTRUCTIONS_PER_LOOK", 1)
     with take_view(path) as live, contextlib.closing(connect_view(live.pages())) as connection:
-        assert check_module._count_rows(connection, -1.0) == {}
+        assert check_module._count_rows(connection, -1.0) == ({}, False)
 
 
 def test_the_view_is_read_only_for_whoever_opens_it(path):

@@ -1,0 +1,63 @@
+"""
+Saying that a suspect snapshot is fine, so that `latest` and retention move on.
+
+    1  put the acceptance beside each copy      it counts as ok from here on
+    2  copy it to `latest`, unless a newer      the next backup is compared with it
+       one is there that is ok
+
+A kill between the two leaves `latest` where it was; doing it again, or the next backup,
+moves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from litekeep.clock import Clock, now
+from litekeep.engine import events
+from litekeep.engine.latest import renew_latest
+from litekeep.engine.points import RestorePoint, read_points
+from litekeep.errors import NotFound, StoreError
+from litekeep.repository.layout import ACCEPTED_SUFFIX, Repository
+from litekeep.repository.marks import Acceptance, encode_mark
+
+
+def accept(
+    repositories: Sequence[Repository],
+    report: events.Report = events.ignore,
+    *,
+    clock: Clock = now,
+) -> tuple[RestorePoint, ...]:
+    """
+    Accept every suspect restore point of a database.
+
+    Returns:
+        Those that were accepted, newest first.
+
+    Raises:
+        NotFound: None is suspect.
+
+        StoreError: A store did not take it; the others have.
+    """
+    points = read_points(repositories)
+    suspect = [point for point in points.points if point.state == "suspect"]
+    if not suspect:
+        raise NotFound("no snapshot is suspect", hint="litekeep list shows the state of each.")
+    failed: StoreError | None = None
+    for point in suspect:
+        for copy in point.copies:
+            store = copy.repository.store
+            try:
+                mark = Acceptance(id=copy.id, time=clock())
+                store.put(copy.object + ACCEPTED_SUFFIX, encode_mark(mark))
+            except StoreError as error:
+                failed = failed or error
+    for repository in repositories:
+        try:
+            if renew_latest(repository):
+                report(events.LatestMoved(repository.store.url))
+        except StoreError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
+    return tuple(suspect)
