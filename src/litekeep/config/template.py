@@ -124,7 +124,7 @@ def example(name: str, key: Key, stores: Sequence[str] = ()) -> str:
     return {
         "flag": "true",
         "number": str((key.low or 0) + 1),
-        "names": f"[{', '.join(map(toml_text, stores[:1]))}]",
+        "names": f"[{', '.join(map(toml_text, stores[:1] or ('session',)))}]",
         "prefix": '""',
         "secret": f'{{ env = "{name.upper()}" }}',
         "size": '"16 GiB"',
