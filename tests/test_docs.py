@@ -32,6 +32,7 @@ from litekeep.config.settings import (
     RetentionSettings,
     Settings,
     SnapshotSettings,
+    StatusSettings,
     StoreSettings,
     keys_of,
 )
@@ -115,6 +116,7 @@ def test_the_common_options_are_listed():
         ("## `[snapshot]`", SnapshotSettings),
         ("## `[retention]`", RetentionSettings),
         ("## `[damage]`", DamageSettings),
+        ("## `[status]`", StatusSettings),
         ("## `[drill]`", DrillSettings),
         ("## `[[drill.assert]]`", AssertSettings),
         ("## `[[store]]`", StoreSettings),
@@ -351,5 +353,5 @@ def test_every_settings_class_is_looked_at():
     assert sections == {
         *("Settings", "SnapshotSettings", "StoreSettings", "DatabaseSettings"),
         *("RetentionSettings", "KeepSettings", "DrillSettings", "AssertSettings"),
-        "DamageSettings",
+        *("DamageSettings", "StatusSettings"),
     }

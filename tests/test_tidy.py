@@ -44,10 +44,11 @@ ROOMS: dict[str, set[str]] = {
     "opening": {"config", "repository", "store"},
     "lookup": {"opening", "config", "repository", "codec"},
     "sources": {"lookup", "opening", "config", "engine", "repository", "codec", "sqlite"},
+    "status": {"sources", "engine", "repository"},
     "jobs": {"sources", "config", "engine", "repository", "sqlite"},
     "library": {"config", "sources", "jobs", "engine"},
     # Thin over them all.
-    "cli": {"library", "sources", "jobs", "opening", "config", "engine", "host"},
+    "cli": {"library", "status", "sources", "jobs", "opening", "config", "engine", "host"},
     "__init__": {"library", "engine"},
     "__main__": {"cli"},
     **{room: FOUNDATION - {room} for room in FOUNDATION},

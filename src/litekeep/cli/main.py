@@ -40,6 +40,7 @@ COMMANDS = {
     "list": "List restore points, newest first.",
     "restore": "Bring a database back to a restore point.",
     "verify": "Compare stored bytes with their manifests and checksums.",
+    "status": "Show whether each database is safe.",
     "drill": "Restore into scratch, check everything, record a proof.",
     "prune": "Remove the snapshots that retention lets go.",
     "hold": "Keep a restore point for ever.",

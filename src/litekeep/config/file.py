@@ -37,6 +37,7 @@ from litekeep.config.settings import (
     RetentionSettings,
     Settings,
     SnapshotSettings,
+    StatusSettings,
     StoreSettings,
     keys_of,
 )
@@ -46,7 +47,7 @@ from litekeep.paths import is_file
 
 SIZE_MAX = 1 << 20
 
-_TABLES = ("snapshot", "retention", "damage", "drill", "store", "database")
+_TABLES = ("snapshot", "retention", "damage", "drill", "status", "store", "database")
 _TABLE = Key("text", "A table, not a value.")
 
 Section = TypeVar("Section")
@@ -170,6 +171,7 @@ class _Reader:
         snapshot = self._one(tables.get("snapshot", {}), "snapshot", SnapshotSettings)
         retention = self._one(tables.get("retention", {}), "retention", RetentionSettings)
         damage = self._one(tables.get("damage", {}), "damage", DamageSettings)
+        status = self._one(tables.get("status", {}), "status", StatusSettings)
         stores = self._stores(tables.get("store", []))
         databases = self._many(tables.get("database", []), "database", DatabaseSettings)
         self._refuse_twins("store", [item.name for item in stores])
@@ -183,6 +185,7 @@ class _Reader:
             snapshot=snapshot,
             retention=retention,
             damage=damage,
+            status=status,
             drill=drill,
             stores=stores,
             databases=databases,

@@ -6,6 +6,7 @@ The settings there are: each a field, with what its key may hold and what it is 
     [retention]      RetentionSettings   how long they stay
     [damage]         DamageSettings      what may be lost without an alarm
     [drill]          DrillSettings       what a trial restore must show
+    [status]         StatusSettings      how old backups may be
     [[drill.assert]] AssertSettings      the user's own questions
     [[store]]        StoreSettings       where they go
     [[database]]     DatabaseSettings    what is kept
@@ -182,6 +183,18 @@ class DamageSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatusSettings:
+    """How old backups may be before that is an alarm; `[status]`."""
+
+    snapshot_within: float = _key(
+        "duration", "Age of the newest good snapshot.", default=26 * 3600.0, high=3650 * _DAY
+    )
+    proof_within: float | None = _key(
+        "duration", "Age of the newest proof of a drill; any if not set.", high=3650 * _DAY
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AssertSettings:
     """A question that a drill asks of the restored database; `[[drill.assert]]`."""
 
@@ -332,6 +345,7 @@ class Settings:
     retention: RetentionSettings = field(default_factory=RetentionSettings)
     damage: DamageSettings = field(default_factory=DamageSettings)
     drill: DrillSettings = field(default_factory=DrillSettings)
+    status: StatusSettings = field(default_factory=StatusSettings)
     stores: tuple[StoreSettings, ...] = ()
     databases: tuple[DatabaseSettings, ...] = ()
     #: The file that said all this; None where no file is in force.

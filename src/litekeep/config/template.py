@@ -20,6 +20,7 @@ from litekeep.config.settings import (
     RetentionSettings,
     Settings,
     SnapshotSettings,
+    StatusSettings,
     StoreSettings,
     keys_of,
 )
@@ -66,6 +67,7 @@ def template(
     parts.append(_section("[snapshot]", SnapshotSettings, {}))
     parts.append(_section("[retention]", RetentionSettings, {}))
     parts.append(_section("[damage]", DamageSettings, {}))
+    parts.append(_section("[status]", StatusSettings, {}))
     parts.append(_section("[drill]", DrillSettings, {}))
     parts.append(_ASSERT)
     for name, url in stores:

@@ -276,7 +276,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
 
 def test_every_setting_is_a_key_or_a_section():
     """Nothing can be set that the reader does not know."""
-    sections = {"snapshot", "retention", "damage", "drill", "stores", "databases", "file"}
+    sections = {"snapshot", "retention", "damage", "drill", "status", "stores", "databases", "file"}
     fields = set(Settings.__dataclass_fields__)
 
     assert fields == {name for name, _ in keys_of(Settings)} | sections
@@ -298,7 +298,7 @@ SECTIONS = (
     DrillSettings,
 )
 KEYS = sorted({name for section in SECTIONS for name, _ in keys_of(section)} | {"assert"})
-TABLES = ["", "snapshot", "retention", "damage", "drill", "store", "database"]
+TABLES = ["", "snapshot", "retention", "damage", "drill", "status", "store", "database"]
 
 
 @given(st.sampled_from(TABLES), st.sampled_from(KEYS), TOML_VALUES)
@@ -308,7 +308,7 @@ def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value)
 
     tables = {key: value}
     if table:
-        tables = {table: tables if table in TABLES[:5] else [{"name": "a", **tables}]}
+        tables = {table: tables if table in TABLES[:6] else [{"name": "a", **tables}]}
     try:
         _Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
     except ConfigError as error:

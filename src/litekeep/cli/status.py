@@ -1,0 +1,70 @@
+"""
+`litekeep status`: whether each database is safe, at a glance and by the exit code.
+"""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+
+import click
+
+from litekeep.cli import output
+from litekeep.cli.options import Options, common_options, database_option, source_argument
+from litekeep.cli.points import point_fields, show_time
+from litekeep.sources import find_sources, load_settings, zone_of
+from litekeep.status import DatabaseStatus, Freshness, status_of
+
+
+@click.command(short_help="Show whether each database is safe.")
+@source_argument
+@database_option
+@common_options
+def command(source: str | None, database: str | None, options: Options) -> int:
+    """
+    Show whether each database is safe: exit code 42 where its backups are too old.
+
+    SOURCE is a database (a path, or a name of the configuration), or a store (a folder or
+    a URL). Without it, all databases of the configuration are looked at.
+    """
+    settings = load_settings(options.config)
+    limits = Freshness(settings.status.snapshot_within, settings.status.proof_within)
+    found = [status_of(item, limits) for item in find_sources(settings, source, name=database)]
+    if options.is_json:
+        output.json_object({"databases": [_as_json(item) for item in found]})
+    elif not options.is_quiet:
+        for item in found:
+            _show(item, zone_of(settings))
+    failure = next((item.failure for item in found if item.failure is not None), None)
+    return failure.exit_code if failure is not None else 0
+
+
+def _show(item: DatabaseStatus, zone: tzinfo) -> None:
+    output.result(f"{item.health.upper():4}  {item.name}  {item.path or ''}".rstrip())
+    if item.last_snapshot is not None:
+        time = show_time(item.last_snapshot.time, zone)
+        output.result(f"      last good snapshot: {time}  {item.last_snapshot.name}")
+    if item.last_proof is not None:
+        time = show_time(item.last_proof.time, zone)
+        output.result(f"      last drill: {time}  {item.last_proof.result}")
+    for reason in item.reasons:
+        output.result(f"      {reason}")
+
+
+def _as_json(item: DatabaseStatus) -> dict[str, Any]:
+    proof = item.last_proof
+    return {
+        "name": item.name,
+        "path": item.path,
+        "health": item.health,
+        "reasons": list(item.reasons),
+        "last_snapshot": point_fields(item.last_snapshot) if item.last_snapshot else None,
+        "last_proof": {
+            "time": output.iso(proof.time),
+            "result": proof.result,
+            "seconds": round(proof.seconds, 3),
+        }
+        if proof
+        else None,
+        "streams": [],
+    }

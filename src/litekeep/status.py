@@ -1,0 +1,145 @@
+"""
+Whether each database is safe: a value, read from its stores, for people and for alarms.
+
+    fail   nothing to restore; the newest good snapshot is too old, in all or in one
+           store; a store does not answer
+    warn   the newest snapshot is set aside (suspect, or its check failed); no drill
+           has proved one lately, where that is asked for
+    ok     neither
+
+The silence of a backup that has stopped is what nobody hears: this is to be asked from
+somewhere else than the job itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from litekeep.clock import Clock, now
+from litekeep.engine.points import Points, RestorePoint, read_points
+from litekeep.errors import LitekeepError, Stale
+from litekeep.repository.marks import Proof
+from litekeep.sources import Source
+from litekeep.units import show_duration
+
+Health = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old, in seconds, the newest snapshot and the newest proof may be; None: any age."""
+
+    snapshot_seconds: float | None
+    proof_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatus:
+    """How one database stands; `failure` is what a failing health comes from."""
+
+    name: str
+    path: str | None
+    health: Health
+    reasons: tuple[str, ...]
+    last_snapshot: RestorePoint | None
+    last_proof: Proof | None
+    failure: LitekeepError | None
+
+
+def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> DatabaseStatus:
+    """
+    Look how a database stands; nothing raises, for that is an answer too.
+
+    Args:
+        source: Whose stores are asked.
+
+        limits: What is still fresh.
+
+        clock: What ages count to.
+    """
+    path = str(source.database) if source.database is not None else None
+    try:
+        points = read_points(source.repositories)
+    except LitekeepError as error:
+        reason = f"no store answers: {error.message}"
+        return DatabaseStatus(source.name, path, "fail", (reason,), None, None, error)
+    time = clock()
+    good = [point for point in points.points if point.state in ("ok", "foreign")]
+    failures = [f"{repository.store.url}: {error.message}" for repository, error in points.unread]
+    failures += _stale(source, points, limits, time)
+    warnings = _set_aside(points)
+    proof = _last_proof(points.points)
+    if limits.proof_seconds is not None:
+        warnings += _unproved(proof, limits.proof_seconds, time)
+    health: Health = "fail" if failures else "warn" if warnings else "ok"
+    return DatabaseStatus(
+        source.name,
+        path,
+        health,
+        (*failures, *warnings),
+        good[0] if good else None,
+        proof,
+        _failure(source.name, points, failures),
+    )
+
+
+def _stale(source: Source, points: Points, limits: Freshness, time: datetime) -> list[str]:
+    """Return in which stores the newest good snapshot is missing or too old."""
+    unread = {id(repository) for repository, _ in points.unread}
+    found = []
+    for repository in source.repositories:
+        if id(repository) in unread:
+            continue
+        times = [
+            copy.time
+            for point in points.points
+            for copy in point.copies
+            if copy.repository is repository and copy.state in ("ok", "foreign")
+        ]
+        url = repository.store.url
+        if not times:
+            found.append(f"{url}: no good snapshot")
+        elif limits.snapshot_seconds is not None:
+            age = (time - max(times)) / timedelta(seconds=1)
+            if age > limits.snapshot_seconds:
+                found.append(
+                    f"{url}: the newest good snapshot is {show_duration(age)} old; at most "
+                    f"{show_duration(limits.snapshot_seconds)} is allowed"
+                )
+    return found
+
+
+def _set_aside(points: Points) -> list[str]:
+    if points.points and points.points[0].state in ("suspect", "failed"):
+        newest = points.points[0]
+        return [f"{newest.name}, the newest, is {newest.state}"]
+    return []
+
+
+def _last_proof(points: Sequence[RestorePoint]) -> Proof | None:
+    proofs = [point.proof for point in points if point.proof is not None]
+    return max(proofs, key=lambda proof: proof.time, default=None)
+
+
+def _unproved(proof: Proof | None, seconds: float, time: datetime) -> list[str]:
+    if proof is None:
+        return ["no drill has proved a snapshot"]
+    if proof.result != "pass":
+        return [f"the last drill: {proof.result}"]
+    age = (time - proof.time) / timedelta(seconds=1)
+    allowed = f"at most {show_duration(seconds)} is allowed"
+    return [f"the last proof is {show_duration(age)} old; {allowed}"] if age > seconds else []
+
+
+def _failure(name: str, points: Points, failures: Sequence[str]) -> LitekeepError | None:
+    if not failures:
+        return None
+    if points.unread:
+        return points.unread[0][1]
+    return Stale(
+        f"{name}: {failures[0]}",
+        hint="Look whether litekeep backup still runs, and what it says.",
+    )

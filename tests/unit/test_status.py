@@ -1,0 +1,129 @@
+"""
+Whether a database is safe, told from what its stores hold.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from litekeep.errors import Stale, StoreUnavailable
+from litekeep.repository.layout import Repository, proof_of
+from litekeep.repository.marks import Proof, encode_mark
+from litekeep.sources import Source
+from litekeep.status import DatabaseStatus, Freshness, status_of
+from litekeep.store.memory import MemoryStore
+from tests.unit.repository.test_catalog import put
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Deaf(MemoryStore):
+    """A store that does not answer."""
+
+    def list(self, prefix="", *, start_after=""):
+        raise StoreUnavailable("no answer", hint="Wait.")
+
+
+def repository(store: MemoryStore | None = None) -> Repository:
+    return Repository(store or MemoryStore(), "app")
+
+
+def looked(*repositories: Repository, hours: float = 26, proof: float | None = None):
+    limits = Freshness(hours * 3600, proof)
+    return status_of(Source("app", None, repositories), limits, clock=lambda: NOON)
+
+
+def prove(where: Repository, data_object: str, result: str, time: datetime) -> None:
+    mark = Proof(
+        tool="t",
+        id="ab" * 16,
+        sha256="0" * 64,
+        time=time,
+        result=result,
+        seconds=1.0,
+        checks=(),
+    )
+    where.store.put(proof_of(data_object, time), encode_mark(mark))
+
+
+def test_a_fresh_snapshot_in_every_store_is_ok():
+    stores = repository(), repository()
+    for store in stores:
+        put(store, NOON - HOUR)
+
+    found = looked(*stores)
+    assert (found.health, found.reasons, found.failure) == ("ok", (), None)
+    assert found.last_snapshot is not None
+    assert found.last_snapshot.time == NOON - HOUR
+
+
+@pytest.mark.parametrize("hours", [27, 24 * 400])
+def test_an_old_snapshot_is_stale(hours):
+    store = repository()
+    put(store, NOON - hours * HOUR)
+
+    found = looked(store)
+    assert found.health == "fail"
+    assert isinstance(found.failure, Stale)
+    assert found.failure.exit_code == 42
+    assert "at most 26 h 0 min is allowed" in found.reasons[0]
+
+
+def test_a_store_that_gets_nothing_any_more_is_not_hidden_by_one_that_does():
+    near, far = repository(), repository()
+    put(near, NOON - HOUR)
+    put(far, NOON - 100 * HOUR)
+
+    assert looked(near, far).health == "fail"
+    assert looked(near, repository()).health == "fail"
+
+
+def test_nothing_at_all_is_stale():
+    found = looked(repository())
+    assert (found.health, found.last_snapshot) == ("fail", None)
+    assert "no good snapshot" in found.reasons[0]
+
+
+def test_a_store_that_does_not_answer_fails_with_its_own_code():
+    near = repository()
+    put(near, NOON - HOUR)
+    for found in (looked(near, repository(Deaf())), looked(repository(Deaf()))):
+        assert found.health == "fail"
+        assert isinstance(found.failure, StoreUnavailable)
+
+
+@pytest.mark.parametrize("state", ["suspect", "failed"])
+def test_what_is_set_aside_is_no_fresh_snapshot_and_is_said(state):
+    store = repository()
+    put(store, NOON - 2 * HOUR)
+    put(store, NOON - HOUR, id="cd" * 16, state=state)
+
+    found = looked(store)
+    assert found.health == "warn"
+    assert f"is {state}" in found.reasons[0]
+    assert found.last_snapshot is not None
+    assert found.last_snapshot.time == NOON - 2 * HOUR
+    assert looked(store, hours=1.5).health == "fail"
+
+
+@pytest.mark.parametrize(
+    ("result", "age", "health"),
+    [
+        ("pass", HOUR, "ok"),
+        ("pass", 30 * HOUR, "warn"),
+        ("inconclusive", HOUR, "warn"),
+        (None, HOUR, "warn"),
+    ],
+)
+def test_a_proof_is_asked_for_where_it_is_configured(result, age, health):
+    store = repository()
+    data_object = put(store, NOON - HOUR)
+    if result is not None:
+        prove(store, data_object, result, NOON - age)
+
+    found: DatabaseStatus = looked(store, proof=24 * 3600.0)
+    assert found.health == health
+    assert looked(store).health == "ok"
