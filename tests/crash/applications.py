@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+
+from tests.crash import veil
 
 PAGE_SIZE = 1024
 
@@ -91,6 +95,35 @@ def read(path: str) -> dict[str, Any]:
         (integrity,) = connection.execute("PRAGMA integrity_check").fetchone()
     digest = hashlib.sha256(repr(rows).encode()).hexdigest()
     return {"integrity": integrity, "digest": digest, "counts": dict(by_index)}
+
+
+def malform(path: str) -> None:
+    """Put into the schema what no SQLite can parse; `PRAGMA writable_schema` passes over it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "INSERT INTO sqlite_schema VALUES ('table', 'bad', 'bad', 0, 'CREATE TABLE bad(')"
+        )
+
+
+def read_apart(path: str, *, is_veiled: bool) -> dict[str, Any]:
+    """As `try_read`, of a copy, with the key, and though the schema be malformed."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "copy.db")
+        for suffix in ("", "-wal", "-journal"):
+            if Path(path + suffix).exists():
+                shutil.copy(path + suffix, f"{copy}{suffix}")
+                if is_veiled:
+                    veil.draw(Path(f"{copy}{suffix}"))
+        try:
+            with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                connection.execute("PRAGMA writable_schema = ON")
+                connection.execute("SELECT count(*) FROM rows").fetchone()
+                (integrity,) = connection.execute("PRAGMA integrity_check").fetchone()
+                counts = connection.execute("SELECT generation, count(*) FROM rows GROUP BY 1")
+                return {"integrity": integrity, "counts": dict(counts)}
+        except sqlite3.Error as error:
+            return {"error": str(error)}
 
 
 def try_read(path: str) -> dict[str, Any]:

@@ -13,7 +13,8 @@ What the listener does at a step is the fault:
     {"kill": 7}                 SIGKILL at step 7, counted from 0
     {"raise": 7, "errno": 28}   OSError at step 7 where it is a local one, else the
                                 store does not answer
-    {"call": 7, "command": []}  run a program to its end at step 7
+    {"call": 7, "command": []}  run a program to its end at step 7; with "kill": 7 or
+                                later, the run is killed then
 """
 
 from __future__ import annotations
@@ -100,9 +101,9 @@ class Nursery:
             ahead_seconds=ahead_seconds,
         )
 
-    def call(self, function: str, *arguments: Any) -> Any:
+    def call(self, function: str, *arguments: Any, **named: Any) -> Any:
         """Call a function of `applications.py` in a process of its own; return its result."""
-        run = self._run(what=function, arguments=list(arguments))
+        run = self._run(what=function, arguments=list(arguments), named=named)
         assert run.status == 0, f"{function}{arguments}: {run.status}\n{run.errors}"
         return run.json()
 
@@ -216,17 +217,17 @@ def _become(message: Mapping[str, Any]) -> None:
         if message["what"] == "litekeep":
             code = _run_litekeep(message)
         else:
-            code = _run_function(message["what"], message["arguments"])
+            code = _run_function(message["what"], message["arguments"], message.get("named") or {})
         sys.stdout.flush()
         sys.stderr.flush()
     finally:
         os._exit(code)
 
 
-def _run_function(name: str, arguments: Sequence[Any]) -> int:
+def _run_function(name: str, arguments: Sequence[Any], named: Mapping[str, Any]) -> int:
     from tests.crash import applications
 
-    json.dump(getattr(applications, name)(*arguments), sys.stdout)
+    json.dump(getattr(applications, name)(*arguments, **named), sys.stdout)
     return 0
 
 
@@ -268,10 +269,10 @@ class _Fault:
             index = self._count
             self._count += 1
             self._steps.write(step + "\n")
-            if self._fault.get("kill") == index:
-                os.kill(os.getpid(), signal.SIGKILL)
             if self._fault.get("call") == index:
                 subprocess.run(self._fault["command"], check=True, stdin=subprocess.DEVNULL)
+            if self._fault.get("kill") == index:
+                os.kill(os.getpid(), signal.SIGKILL)
         if self._fault.get("raise") == index:
             self._raise(step)
 

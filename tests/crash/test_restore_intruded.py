@@ -11,12 +11,13 @@ import json
 import random
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.crash import intruder, scenes
+from tests.crash import intruder, scenes, veil
 from tests.crash.nursery import Nursery, Run
 from tests.crash.scenes import Scene
 
@@ -28,6 +29,26 @@ def rollback(nursery: Nursery, folder: Path) -> Scene:
     new = scenes.begun(nursery, folder, "delete")
     return Scene(folder, new, nursery.call("read", str(folder / scenes.NAME)))
 
+
+def malformed(nursery: Nursery, folder: Path) -> Scene:
+    """A schema that SQLite refuses; an application with writable_schema goes on."""
+    new = scenes.begun(nursery, folder, "wal")
+    nursery.call("malform", str(folder / scenes.NAME))
+    return Scene(folder, new, None)
+
+
+def veiled(nursery: Nursery, folder: Path, journal_mode: str) -> Scene:
+    """The old file is encrypted as a whole; its application has the key."""
+    new = scenes.begun(nursery, folder, journal_mode)
+    veil.draw(folder / scenes.NAME)
+    return Scene(folder, new, None)
+
+
+UNREADABLE: dict[str, Callable[[Nursery, Path], Scene]] = {
+    "malformed": malformed,
+    "veiled wal": lambda nursery, folder: veiled(nursery, folder, "wal"),
+    "veiled rollback": lambda nursery, folder: veiled(nursery, folder, "delete"),
+}
 
 SCENES = {
     "wal": scenes.wal,
@@ -82,6 +103,105 @@ def test_an_application_that_starts_at_any_step_of_a_restore_is_not_robbed(
         check(nursery, scene, run, done, f"{action} at {index}: {step}")
     if action == "stay":
         assert BUSY in statuses, "no visitor was noticed"
+
+
+OLD = {"new": 30, "old": 20}
+
+
+def check_unreadable(
+    nursery: Nursery, scene: Scene, run: Run, done: dict[str, Any], kind: str, where: str
+) -> None:
+    """The new database, or the old one as its application sees it; and the row is kept."""
+    where = f"{where}; restore: {run.status} {run.errors!r}; visitor: {done}"
+    is_veiled = kind.startswith("veiled")
+    if run.status == 0:
+        found = nursery.call("try_read", str(scene.target))
+        assert without_visitor(found) == scene.new["counts"], f"{where}: {found}"
+    else:
+        assert run.status == BUSY, where
+        found = nursery.call("read_apart", str(scene.target), is_veiled=is_veiled)
+        assert without_visitor(found) == OLD, f"{where}: {found}"
+    assert found["integrity"] == "ok", f"{where}: {found}"
+    undone = [
+        nursery.call("read_apart", str(undo), is_veiled=is_veiled) for undo in scene.undo_copies()
+    ]
+    for state in undone:
+        assert state.get("integrity") == "ok", f"{where}: undo {state}"
+        assert without_visitor(state) == OLD, f"{where}: undo {state}"
+    if done.get("committed"):
+        assert any("visitor" in s["counts"] for s in [found, *undone]), f"{where}: lost"
+    own = {f"{scene.target_name}{suffix}" for suffix in scenes.SIDECARS}
+    assert set(scene.leftovers()) <= own, where
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+@pytest.mark.parametrize("action", ["visit", "stay", "die"])
+def test_an_application_that_reads_what_sqlite_cannot_is_not_robbed(
+    nursery: Nursery, tmp_path: Path, kind: str, action: str
+):
+    template = UNREADABLE[kind](nursery, tmp_path / "template")
+    dry = template.copied(tmp_path / "dry").restore(nursery)
+    assert dry.status == 0, dry.errors
+    more = ["--veiled"] if kind.startswith("veiled") else []
+    statuses = set()
+    for index, step in enumerate(dry.steps):
+        scene = template.copied(tmp_path / "scene")
+        log = tmp_path / f"log-{index}"
+        command = [sys.executable, "-m", "tests.crash.intruder"]
+        command += [action, str(scene.target), str(log), *more]
+        run = scene.restore(nursery, fault={"call": index, "command": command})
+        done = intruder.ended(log)
+        statuses.add(run.status)
+        check_unreadable(nursery, scene, run, done, kind, f"{action} at {index}: {step}")
+    if action == "stay":
+        assert BUSY in statuses, "no visitor was noticed"
+
+
+def pairs_around_the_rename(steps: tuple[str, ...]) -> list[tuple[int, int]]:
+    """When the visitor comes, and when the restore is killed: at once, or about the rename."""
+    first = next(i for i, step in enumerate(steps) if step.startswith("chown"))
+    rename = steps.index("rename target")
+    pairs = {(i, i) for i in range(first, len(steps))}
+    pairs |= {(i, rename + 1) for i in range(first, rename + 1)}
+    pairs |= {(rename, i) for i in range(rename, len(steps))}
+    return sorted(pairs)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["wal", "rollback", "malformed"])
+def test_an_application_that_waits_while_a_restore_is_killed_damages_nothing(
+    nursery: Nursery, tmp_path: Path, kind: str
+):
+    """The kernel drops our locks, and the application goes on with the file that it opened."""
+    template = (SCENES | UNREADABLE)[kind](nursery, tmp_path / "template")
+    dry = template.copied(tmp_path / "dry").restore(nursery)
+    old = template.old["counts"] if template.old else OLD
+    for come, killed in pairs_around_the_rename(dry.steps):
+        scene = template.copied(tmp_path / "scene")
+        log = tmp_path / f"log-{come}-{killed}"
+        command = [sys.executable, "-m", "tests.crash.intruder"]
+        command += ["stay", str(scene.target), str(log)]
+        fault = {"call": come, "command": command, "kill": killed}
+        run = scene.restore(nursery, fault=fault)
+        done = intruder.ended(log)
+        where = f"came at {come}: {dry.steps[come]}, killed at {killed}: {dry.steps[killed]}"
+        where += f"; {run.status} {done}"
+        places = [scene.target, *scene.undo_copies()]
+        states = [nursery.call("read_apart", str(place), is_veiled=False) for place in places]
+        for state in states:
+            assert state.get("integrity") == "ok", f"{where}: {states}"
+            assert without_visitor(state) in (scene.new["counts"], old), f"{where}: {states}"
+        if done.get("committed"):
+            assert any("visitor" in state["counts"] for state in states), f"{where}: lost"
+        again = scene.restore(nursery)
+        assert again.status == 0, f"{where}: {again.errors}"
+        assert nursery.call("try_read", str(scene.target)) == scene.new, where
+        assert scene.leftovers() == [], where
+        for undo in scene.undo_copies():
+            state = nursery.call("read_apart", str(undo), is_veiled=False)
+            if kind != "rollback":
+                assert undo.read_bytes()[18:20] == b"\x02\x02", f"{where}: not in WAL mode"
+            assert state["integrity"] == "ok", f"{where}: {state}"
 
 
 @pytest.mark.torture

@@ -357,7 +357,9 @@ def test_an_intent_that_is_out_of_date_does_not_touch_a_repaired_database(tmp_pa
     assert home.litekeep("backup", home.database).returncode == 0
     ready = Path(f"{home.database}.restoring.db")
     shutil.copy(home.database, ready)
-    intent = {"device": 1, "inode": 2, "undo": "app.db.undo-20250101_000000"}
+    mark = {"device": 1, "inode": 2, "versions": None}
+    undo = "app.db.undo-20250101_000000"
+    intent = {"old": mark, "new": mark, "undo": undo, "keeps_undo": True}
     Path(f"{home.database}.restoring").write_text(json.dumps(intent))
     sql(home.database, "INSERT INTO t VALUES (3)")
     run = home.restore()

@@ -26,11 +26,12 @@ from litekeep import faults, workers
 from litekeep.clock import Clock, monotonic, now
 from litekeep.engine import events
 from litekeep.engine.fetch import Fetch, Fetched
+from litekeep.engine.in_use import refuse_if_open
 from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.ownership import adopt_ownership
 from litekeep.engine.points import RestorePoint, choose, nearest_first, read_points
 from litekeep.engine.staging import opened_in, write_failed
-from litekeep.engine.swap import complete, refuse_if_open, swap
+from litekeep.engine.swap import complete, swap
 from litekeep.engine.target import refuse_stored
 from litekeep.engine.undo import SIDECARS
 from litekeep.errors import (
@@ -48,6 +49,7 @@ from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import Manifest, Origin
 from litekeep.sqlite.check import FAILED, OK, Check
 from litekeep.sqlite.checking import CheckProcess
+from litekeep.sqlite.live import refuse_odd
 from litekeep.sqlite.view import view_at_rest
 from litekeep.store.base import FAILURES, Store
 from litekeep.store.directory import DirectoryStore
@@ -244,7 +246,9 @@ def restore(plan: RestorePlan, report: events.Report = events.ignore) -> Restore
 
 
 def _real_target(target: Path) -> Path:
-    return Path(os.path.realpath(full_path(target)))
+    real = os.path.realpath(full_path(target))
+    refuse_odd(real, target)
+    return Path(real)
 
 
 def _checked(plan: RestorePlan) -> RestorePlan:
@@ -252,14 +256,13 @@ def _checked(plan: RestorePlan) -> RestorePlan:
     if not is_folder(target.parent):
         raise NotFound(f"no folder at {target.parent}", hint="Make it first, or check the path.")
     refuse_stored(target)
-    if exists(target):
-        if not plan.replaces:
-            raise TargetExists(
-                f"{target} exists",
-                hint="Give --replace to put the restored database in its place (the old one is "
-                "kept as an undo copy), or another path with --output.",
-            )
-        refuse_if_open(target, assume_stopped=plan.assume_stopped)
+    if exists(target) and not plan.replaces:
+        raise TargetExists(
+            f"{target} exists",
+            hint="Give --replace to put the restored database in its place (the old one is "
+            "kept as an undo copy), or another path with --output.",
+        )
+    refuse_if_open(target, assume_stopped=plan.assume_stopped)
     room = os.statvfs(target.parent)
     free = room.f_bavail * room.f_frsize
     if plan.size is not None and free < plan.size + _MARGIN:
@@ -326,6 +329,7 @@ class _Restore:
             raise write_failed(error, path) from error
         return swap(
             path,
+            file,
             plan.target,
             time=self.clock(),
             replaces=plan.replaces,

@@ -3,28 +3,18 @@ Putting a finished database file in the place of another.
 
 READY is a whole, proved, fsynced file in the target's folder.
 
-The target can be read by SQLite:
+There is a target:
 
-    1  nobody has it open               looked up among all processes
-    2  bring it to rest                 sqlite/settle.py: locked, and whole without its log
-    3  look again                       a program may have opened it before the lock
-    4  lock READY                       whoever opens it in step 6 waits for 7
-    5  unlink -wal, -shm, -journal,     empty or unneeded by now: the old file is whole
-       link the old file to its undo    no bytes are copied
-       name
-    6  rename READY over the target     *the* moment: before it the old, after it the new
-    7  look who has the old file open   nobody: done.  Somebody, who waits for our lock:
-                                        the old file gets its name back, and we refuse
+    1  nobody has it open           looked up among all processes
+    2  bring it to rest             sqlite/settle.py: locked, and whole without its log.
+       or, if it cannot be read,    locked by SQLite's own locks
+    3  look again                   a program may have opened it before the lock
+    4  replace it                   replace.py, steps a to f: READY takes the name
+    5  let go of the locks, and     step g
+       set the undo copy right
 
-    A kill before 6 leaves the whole old database, a kill after 6 the whole new one.
-    After 6 nothing is removed by name, so what an application makes the moment it sees
-    the new file is safe.
-
-    Why 7: an application that opened the old file between 3 and 6 would get our lock
-    as soon as we let go, and in WAL mode write its commits to `<target>-wal`: by name,
-    so into the log of the *new* file, which they would damage.
-
-The target is there but unreadable: `intent.py`.
+    A kill before the rename in 4 leaves the old file, a kill after it the new database.
+    Which small things a kill leaves undone is told there, and `complete.py` does them.
 
 Only its -wal, -shm or -journal are left: they get undo names and go; then as below.
 
@@ -38,14 +28,24 @@ import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from litekeep import faults
-from litekeep.engine import intent
-from litekeep.engine.intent import replace_unreadable
+from litekeep.engine.complete import complete_swap
+from litekeep.engine.in_use import in_use, refuse_if_open, refuse_if_seen
+from litekeep.engine.intent import Intent
+from litekeep.engine.replace import (
+    Replacement,
+    conclude,
+    open_for_locks,
+    replace_settled,
+    replace_unreadable,
+)
 from litekeep.engine.staging import write_failed
 from litekeep.engine.undo import (
     drop_second_names,
     link,
+    put_away,
     sidecars,
     undo_name,
     undo_of,
@@ -53,21 +53,20 @@ from litekeep.engine.undo import (
 from litekeep.errors import (
     CorruptionError,
     DatabaseBusy,
+    DatabaseUnusable,
     LitekeepError,
-    NotADatabase,
-    StoreError,
     TargetExists,
 )
-from litekeep.host.processes import Openers, lock_holders, openers
-from litekeep.sqlite.settle import barred, settled, spoil
+from litekeep.host.processes import lock_holders
+from litekeep.sqlite.settle import barred, settled
 from litekeep.store.files import fsync_folder
-from litekeep.store.temporary import temporary_name
 
 LOCK_SECONDS = 2.0
 
 
 def swap(
     ready: Path,
+    new: BinaryIO,
     target: Path,
     *,
     time: datetime,
@@ -81,6 +80,8 @@ def swap(
     Args:
         ready: Whole and fsynced, in the same folder; its name may be left, and the
             caller removes it.
+
+        new: That file, open.
 
         target: A real path, links followed.
 
@@ -105,53 +106,33 @@ def swap(
         if target.exists() and not replaces:
             raise _appeared(target)
         refuse_if_open(target, assume_stopped=assume_stopped)
+        undo = undo_name(target, time)
         if not target.exists():
-            undo = undo_name(target, time) if keep_undo and sidecars(target) else None
-            _put_sidecars_aside(target, undo)
+            has_undo = keep_undo and bool(sidecars(target))
+            _put_sidecars_aside(target, undo, keep_undo=keep_undo)
             _place_new(ready, target)
-            return undo
-        undo = undo_name(target, time) if keep_undo else None
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(settled(str(target), busy_timeout_seconds=LOCK_SECONDS))
-            except DatabaseBusy as error:
-                raise _busy(target, error) from error
-            except (CorruptionError, NotADatabase):
-                pass  # below, once SQLite has let go of the file
-            else:
-                refuse_if_open(target, assume_stopped=assume_stopped)
-                stack.enter_context(barred(ready))
-                _replace_settled(ready, target, undo)
-                return undo
-        replace_unreadable(ready, target, undo)
-        return undo
+            return undo if has_undo else None
+        with open_for_locks(target) as old:
+            intent = _replace(Replacement(target, ready, new, old, undo, keep_undo))
+        conclude(target, intent, assume_stopped=assume_stopped)
+        return undo if keep_undo else None
 
 
-def refuse_if_open(target: Path, *, assume_stopped: bool) -> None:
-    """
-    Raise if any process has the target or its log open, or if that cannot be known.
-
-    Raises:
-        DatabaseBusy: Names the processes.
-    """
-    for path in (target, *sidecars(target)):
-        found = openers(path)
-        if found.processes:
-            names = ", ".join(map(str, found.processes))
-            raise DatabaseBusy(
-                f"{target} is in use by {names}",
-                hint="Stop it, then restore again; nothing was changed.",
-            )
-        if not assume_stopped and _is_uncertain(found):
-            raise DatabaseBusy(
-                f"it cannot be seen from here whether a process has {target} open",
-                hint="Stop what uses it, then give --assume-stopped; or run this outside "
-                "of the container.",
-            )
-
-
-def _is_uncertain(found: Openers) -> bool:
-    return found.is_confined or not found.is_supported
+def _replace(job: Replacement) -> Intent:
+    """Steps 2 to 4."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(settled(str(job.target), busy_timeout_seconds=LOCK_SECONDS))
+        except DatabaseBusy as error:
+            raise _busy(job.target, error) from error
+        except (CorruptionError, DatabaseUnusable):
+            pass  # below, once SQLite has let go of the file
+        else:
+            refuse_if_seen(job.target)
+            return replace_settled(job)
+    with barred(job.old):
+        refuse_if_seen(job.target)
+        return replace_unreadable(job)
 
 
 def complete(target: Path, *, assume_stopped: bool = False) -> bool:
@@ -165,8 +146,7 @@ def complete(target: Path, *, assume_stopped: bool = False) -> bool:
         DatabaseBusy: Somebody has the target open.
     """
     with _translated(target):
-        refuse_if_open(target, assume_stopped=assume_stopped)
-        return intent.complete(target)
+        return complete_swap(target, assume_stopped=assume_stopped)
 
 
 def _place_new(ready: Path, target: Path) -> None:
@@ -186,65 +166,25 @@ def _appeared(target: Path) -> TargetExists:
     return TargetExists(f"{target} appeared meanwhile", hint="Look at it first.")
 
 
-def _put_sidecars_aside(target: Path, undo: Path | None) -> None:
+def _put_sidecars_aside(target: Path, undo: Path, *, keep_undo: bool) -> None:
     """Keep and remove a log without a database: left there, it would damage the new one."""
     for sidecar in sidecars(target):
-        if undo is not None:
-            link(sidecar, undo_of(sidecar, target, undo))
+        kept = undo_of(sidecar, target, undo)
+        if keep_undo:
+            link(sidecar, kept)
             fsync_folder(target.parent)
         if target.exists():
             drop_second_names(target)
             raise _appeared(target)
-        faults.reach(f"unlink {sidecar.name}")
-        sidecar.unlink(missing_ok=True)
+        put_away(sidecar, kept)
         fsync_folder(target.parent)
-
-
-def _replace_settled(ready: Path, target: Path, undo: Path | None) -> None:
-    """Steps 5 to 7 over a database at rest."""
-    for sidecar in sidecars(target):
-        faults.reach(f"unlink {sidecar.name}")
-        sidecar.unlink(missing_ok=True)
-    fsync_folder(target.parent)
-    aside = undo or target.with_name(temporary_name())
-    try:
-        with contextlib.suppress(*(() if undo else (StoreError,))):
-            link(target, aside)
-            fsync_folder(target.parent)
-        faults.reach("rename target")
-        ready.replace(target)
-        fsync_folder(target.parent)
-        if aside.exists() and (found := openers(aside).processes):
-            _take_back(target, aside)
-            names = ", ".join(map(str, found))
-            raise DatabaseBusy(
-                f"{target} was opened meanwhile by {names}",
-                hint="Stop it, then restore again; nothing was changed.",
-            )
-    finally:
-        drop_second_names(target)  # of the old file, where it is in place
-        if undo is None:
-            faults.reach(f"unlink {aside.name}")
-            aside.unlink(missing_ok=True)
-
-
-def _take_back(target: Path, aside: Path) -> None:
-    """Give the old file its name again; who opened the new one meanwhile gets an error."""
-    with target.open("r+b") as new:
-        faults.reach("rename undo")
-        aside.replace(target)
-        fsync_folder(target.parent)
-        spoil(new)
 
 
 def _busy(target: Path, error: DatabaseBusy) -> DatabaseBusy:
     holders = lock_holders(target)
     if not holders:
         return error
-    names = ", ".join(map(str, holders))
-    return DatabaseBusy(
-        f"{target} is locked by {names}", hint="Stop it, then restore again; nothing was changed."
-    )
+    return in_use(target, holders, "is locked")
 
 
 @contextlib.contextmanager

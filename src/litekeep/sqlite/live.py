@@ -155,14 +155,24 @@ def resolve(path: Path) -> str:
     real = os.path.realpath(path)
     if not exists(Path(real)):
         raise NotFound(f"no database at {path}", hint="Check the path.")
-    if not is_file(Path(real)):
-        raise NotADatabase(f"{path} is not a regular file", hint="Give the path of the database.")
+    refuse_odd(real, path)
+    return real
+
+
+def refuse_odd(real: str, path: Path) -> None:
+    """
+    Raise if what *path* leads to, *real*, can never be a database; it need not exist.
+
+    Raises:
+        NotADatabase: It is a folder, a device or a pipe, or SQLite cannot be told its name.
+    """
     if any("\ud800" <= character <= "\udfff" for character in real):
         raise NotADatabase(
             f"the path {os.fsencode(real)!r} is not UTF-8, and SQLite takes no other",
             hint="Rename the file or its folder.",
         )
-    return real
+    if exists(Path(real)) and not is_file(Path(real)):
+        raise NotADatabase(f"{path} is not a regular file", hint="Give the path of the database.")
 
 
 def refuse_if_open_here(real: str, status: os.stat_result) -> None:

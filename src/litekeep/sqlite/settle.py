@@ -9,28 +9,33 @@ Bringing a database to rest, so that another file can take its name.
 
 Step 1 comes apart from step 2 because a connection that rolled a journal back under
 an exclusive lock removes it *by name* when it is closed.
+
+The schema is not read: that it is malformed keeps nobody from bringing the file to rest.
+
+The caller may have the file open already, and then closes it after this: closing it
+earlier would drop SQLite's locks (POSIX).
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import BinaryIO
 
 import apsw
 
 from litekeep import faults
 from litekeep.errors import DatabaseBusy
-from litekeep.sqlite.connections import connect, prime
+from litekeep.sqlite.connections import connect
 from litekeep.sqlite.header import LOCK_BYTE_OFFSET
-from litekeep.sqlite.live import refuse_if_open_here
 from litekeep.sqlite.translate import translated
 
 #: PENDING, RESERVED and the 510 SHARED bytes: https://www.sqlite.org/lockingv3.html.
 _LOCK_SIZE = 512
+
+#: What a TRUNCATE that did its work answers, in WAL mode and in the others.
+_EMPTIED = ((0, 0), (-1, -1))
 
 
 @contextlib.contextmanager
@@ -46,52 +51,54 @@ def settled(real: str, *, busy_timeout_seconds: float) -> Iterator[None]:
     Raises:
         DatabaseBusy: Somebody has the database open.
 
-        CorruptionError, NotADatabase: SQLite cannot read it.
-
-        DatabaseUnusable: To open it would delete its log.
+        CorruptionError, DatabaseUnusable: SQLite cannot do that with this file, or would
+            delete its log.
     """
-    refuse_if_open_here(real, os.stat(real))
     with translated(real), contextlib.ExitStack() as stack:
         with contextlib.closing(connect(real, busy_timeout_seconds, is_writable=True)) as first:
-            prime(first)
+            _touch(first)
         connection = connect(real, busy_timeout_seconds, is_writable=True)
         stack.callback(connection.close)
         connection.pragma("locking_mode", "exclusive")
         connection.execute("BEGIN EXCLUSIVE")
-        prime(connection)
+        _touch(connection)
         connection.execute("COMMIT")
-        if connection.pragma("journal_mode") == "wal":
-            faults.reach("checkpoint target")
-            frame_count, copied_count = connection.wal_checkpoint(
-                mode=apsw.SQLITE_CHECKPOINT_TRUNCATE
+        faults.reach("checkpoint target")
+        answer = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        if answer not in _EMPTIED:
+            raise DatabaseBusy(
+                f"the log of {real} could not be emptied: {answer[0]} frames, "
+                f"{answer[1]} copied back",
+                hint="Stop what uses the database, then restore again.",
             )
-            if frame_count != 0 or copied_count != 0:
-                raise DatabaseBusy(
-                    f"the log of {real} could not be emptied: {frame_count} frames, "
-                    f"{copied_count} copied back",
-                    hint="Stop what uses the database, then restore again.",
-                )
         yield
+
+
+def _touch(connection: apsw.Connection) -> None:
+    """Read the header in a transaction, and nothing else."""
+    connection.execute("PRAGMA schema_version").fetchall()
 
 
 @contextlib.contextmanager
-def barred(path: Path) -> Iterator[None]:
+def barred(file: BinaryIO) -> Iterator[None]:
     """
     Keep every SQLite out of a file for the time of a ``with`` block, by its own locks.
 
-    No SQLite of this process may have the file open: a lock belongs to a process.
+    No SQLite of this process may have the file open: a lock belongs to a process.  Where
+    this user may not write to the file, only writers are kept out.
+
+    Raises:
+        DatabaseBusy: Somebody holds a lock on it.
     """
-    with path.open("r+b") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, _LOCK_SIZE, LOCK_BYTE_OFFSET)
+    kind = fcntl.LOCK_EX if file.writable() else fcntl.LOCK_SH
+    try:
+        fcntl.lockf(file, kind | fcntl.LOCK_NB, _LOCK_SIZE, LOCK_BYTE_OFFSET)
+    except BlockingIOError as error:
+        raise DatabaseBusy(
+            f"{file.name} is locked by another process",
+            hint="Stop what uses it, then try again.",
+        ) from error
+    try:
         yield
-
-
-def spoil(file: BinaryIO) -> None:
-    """
-    Make a database that has lost its name useless to those who wait to use it.
-
-    What they would write to its log goes by name, into the log of another file.
-    """
-    file.seek(0)
-    file.write(b"This database was never put in place.\n".ljust(512))
-    file.flush()
+    finally:
+        fcntl.lockf(file, fcntl.LOCK_UN, _LOCK_SIZE, LOCK_BYTE_OFFSET)
