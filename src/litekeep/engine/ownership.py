@@ -23,12 +23,11 @@ def adopt_ownership(file: BinaryIO, path: Path, target: Path, report: events.Rep
         os.fchmod(file.fileno(), NEW_FILE_MODE & ~_umask())
         return
     faults.reach("chown restored")
-    try:
-        os.fchown(file.fileno(), old.st_uid, old.st_gid)
-    except PermissionError:
+    lost = _chown(file.fileno(), old)
+    if lost:
         report(
             events.Warned(
-                f"{target} will belong to user {os.geteuid()} instead of {old.st_uid}",
+                f"{target} will belong to {' and '.join(lost)}",
                 "Run this as root, or chown the file before the application starts.",
             )
         )
@@ -37,6 +36,21 @@ def adopt_ownership(file: BinaryIO, path: Path, target: Path, report: events.Rep
         for name in os.listxattr(target):
             with contextlib.suppress(OSError):
                 os.setxattr(path, name, os.getxattr(target, name))
+
+
+def _chown(descriptor: int, old: os.stat_result) -> list[str]:
+    """Give owner and group, or the group alone; say what could not be given."""
+    for user in (old.st_uid, -1):
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, user, old.st_gid)
+            break
+    new = os.fstat(descriptor)
+    lost = []
+    if new.st_uid != old.st_uid:
+        lost.append(f"user {new.st_uid} instead of {old.st_uid}")
+    if new.st_gid != old.st_gid:
+        lost.append(f"group {new.st_gid} instead of {old.st_gid}")
+    return lost
 
 
 def _umask() -> int:
