@@ -20,7 +20,7 @@ from tests.crash.nursery import Nursery
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
-CALLS = "rename,link,unlink,fsync,fdatasync,write,pwrite64,mkdir,ftruncate,copy_file_range,fchown"
+CALLS = "rename,link,linkat,unlink,fsync,fdatasync,write,pwrite64,mkdir,ftruncate,copy_file_range,fchown"
 SYNCS = ("fsync", "fdatasync")
 LINE = re.compile(r"(?P<call>\w+)\((?P<rest>.*?)\)? += \d+")
 DESCRIPTOR = re.compile(r"\d+<([^>]*)>")
@@ -57,7 +57,7 @@ def recorded(folder: Path, *words: str | Path) -> list[tuple[str, list[str]]]:
             text = started.pop(process, "") + text.partition("resumed>")[2]
         if (match := LINE.match(text)) and str(folder) in text:
             call, rest = match["call"], match["rest"]
-            names = call in ("rename", "link", "unlink", "mkdir")
+            names = call in ("rename", "link", "linkat", "unlink", "mkdir")
             paths = NAMES.findall(rest) if names else DESCRIPTOR.findall(rest)
             calls.append((call, paths))
     return calls
@@ -70,7 +70,7 @@ def check_order(calls: list[tuple[str, list[str]]], named: dict[str, str]) -> No
         at = next(
             index
             for index, (call, paths) in enumerate(calls)
-            if call in ("rename", "link") and re.search(pattern, paths[1])
+            if call in ("rename", "link", "linkat") and re.search(pattern, paths[1])
         )
         source, target = calls[at][1]
         writes = [

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,16 @@ def home(tmp_path: Path) -> Home:
 @pytest.fixture
 def rollback_home(tmp_path: Path) -> Home:
     return home_in(tmp_path, "delete")
+
+
+@pytest.fixture(params=["delete"])
+def open_home(request: pytest.FixtureRequest) -> Iterator[Home]:
+    """One that other users may enter: pytest closes its own folders to them."""
+    with tempfile.TemporaryDirectory(prefix="litekeep-test-") as folder:
+        home = home_in(Path(folder), request.param)
+        home.folder.chmod(0o777)
+        subprocess.run(["chmod", "-R", "a+rX", str(home.store)], check=True)
+        yield home
 
 
 # ------------------------------------------------------------------------- damage
@@ -120,12 +132,7 @@ def test_a_process_that_goes_on_with_a_removed_database_is_named(rollback_home: 
 
 
 def run_as_nobody(home: Home, *words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a restore as a user without rights; modules and folders are let through to it."""
-    for folder in home.folder.parents:
-        if folder.stat().st_mode & 0o001 == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    home.folder.chmod(0o777)
-    subprocess.run(["chmod", "-R", "a+rX", str(home.store)], check=True)
+    """Run a restore as a user without rights, who may not read the modules: they are loaded."""
     source = (
         "import os, sys\n"
         "from litekeep.cli import main, restore\n"
@@ -146,9 +153,9 @@ def run_as_nobody(home: Home, *words: str | Path) -> subprocess.CompletedProcess
 
 
 @as_root
-def test_another_users_idle_application_is_noticed(rollback_home: Home):
+def test_another_users_idle_application_is_noticed(open_home: Home):
     """It holds no lock, and /proc hides it; its owner may ask the kernel."""
-    home = rollback_home
+    home = open_home
     os.chown(home.database, NOBODY, NOBODY)
     words = (home.store, "--output", home.database, "--replace")
     with application(home.database, IDLE):
@@ -162,8 +169,8 @@ def test_another_users_idle_application_is_noticed(rollback_home: Home):
 
 
 @as_root
-def test_where_another_users_processes_cannot_be_known_the_user_must_vouch(rollback_home: Home):
-    home = rollback_home
+def test_where_another_users_processes_cannot_be_known_the_user_must_vouch(open_home: Home):
+    home = open_home
     home.database.chmod(0o666)
     words = (home.store, "--output", home.database, "--replace")
     run = run_as_nobody(home, *words)
@@ -177,8 +184,8 @@ def test_where_another_users_processes_cannot_be_known_the_user_must_vouch(rollb
 
 
 @as_root
-def test_a_file_of_another_group_is_said_to_lose_its_group_alone(rollback_home: Home):
-    home = rollback_home
+def test_a_file_of_another_group_is_said_to_lose_its_group_alone(open_home: Home):
+    home = open_home
     os.chown(home.database, NOBODY, 12345)
     run = run_as_nobody(home, home.store, "--output", home.database, "--replace")
     assert run.returncode == 0, run.stderr
@@ -186,9 +193,9 @@ def test_a_file_of_another_group_is_said_to_lose_its_group_alone(rollback_home: 
 
 
 @as_root
-@pytest.mark.parametrize("journal_mode", ["wal", "delete"])
-def test_a_users_own_read_only_database_is_replaced(tmp_path: Path, journal_mode: str):
-    home = home_in(tmp_path, journal_mode)
+@pytest.mark.parametrize("open_home", ["wal", "delete"], indirect=True)
+def test_a_users_own_read_only_database_is_replaced(open_home: Home):
+    home = open_home
     os.chown(home.database, NOBODY, NOBODY)
     home.database.chmod(0o444)
     run = run_as_nobody(home, home.store, "--output", home.database, "--replace")
@@ -198,8 +205,8 @@ def test_a_users_own_read_only_database_is_replaced(tmp_path: Path, journal_mode
 
 
 @as_root
-def test_a_second_name_that_linux_refuses_is_not_blamed_on_the_file_system(rollback_home: Home):
-    home = rollback_home
+def test_a_second_name_that_linux_refuses_is_not_blamed_on_the_file_system(open_home: Home):
+    home = open_home
     if Path("/proc/sys/fs/protected_hardlinks").read_text() != "1\n":
         pytest.skip("Linux lets everybody link everything here")
     home.database.chmod(0o644)

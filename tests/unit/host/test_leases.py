@@ -8,6 +8,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +21,15 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    path = tmp_path / "app.db"
-    path.write_bytes(bytes(4096))
-    if is_open_elsewhere(path) is None:
-        pytest.skip("no leases on this file system")
-    return path
+def path() -> Iterator[Path]:
+    """A file in a folder that other users may enter: pytest closes its own to them."""
+    with tempfile.TemporaryDirectory(prefix="litekeep-test-") as folder:
+        Path(folder).chmod(0o777)
+        path = Path(folder, "app.db")
+        path.write_bytes(bytes(4096))
+        if is_open_elsewhere(path) is None:
+            pytest.skip("no leases on this file system")
+        yield path
 
 
 @contextlib.contextmanager
@@ -87,10 +91,6 @@ def as_nobody(path: Path) -> str:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
 @pytest.mark.parametrize(("owner", "answer"), [(NOBODY, "True False True"), (0, "None False True")])
 def test_the_owner_learns_of_other_users_processes_and_others_learn_nothing(path, owner, answer):
-    for folder in path.parents:
-        if folder.stat().st_mode & 0o001 == 0:
-            folder.chmod(folder.stat().st_mode | 0o011)
-    path.parent.chmod(0o777)
     path.chmod(0o666)
     os.chown(path, owner, owner)
     with holding(path, "descriptor = os.open(path, os.O_RDWR)"):
