@@ -20,7 +20,10 @@ from tests.crash.nursery import Nursery
 
 pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
-CALLS = "rename,link,linkat,unlink,fsync,fdatasync,write,pwrite64,mkdir,ftruncate,copy_file_range,fchown"
+CALLS = (
+    "rename,link,linkat,unlink,mkdir,fchown,"
+    "fsync,fdatasync,write,pwrite64,ftruncate,copy_file_range"
+)
 SYNCS = ("fsync", "fdatasync")
 LINE = re.compile(r"(?P<call>\w+)\((?P<rest>.*?)\)? += \d+")
 DESCRIPTOR = re.compile(r"\d+<([^>]*)>")

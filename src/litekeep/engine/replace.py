@@ -36,9 +36,13 @@ file is safe.
 Why d and f: an application that opened the old file before e waits for our locks.  It gets
 them in the end, or when we are killed, and in WAL mode would write its commits to
 `<target>-wal`: by name, so into the log of the *new* file, which they would damage.  With
-the header in rollback mode SQLite refuses it.  The header of a file that is encrypted as a
-whole, or that this user may not write to, cannot be set: there only our locks and f are in
-the way, and a kill between e and f is not guarded against.
+the header in rollback mode SQLite refuses it, unless a log lies under that name already:
+it is used whatever the header says.  So after a kill between e and f one case is left, that
+another application has begun a log of the new file before this one takes its turn.
+
+The header of a file that is encrypted as a whole, or that this user may not write to,
+cannot be set: there only our locks and f are in the way, and a kill between e and f is not
+guarded against.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ from litekeep.engine.ownership import adopt_ownership
 from litekeep.engine.points import RestorePoint, choose, nearest_first, read_points
 from litekeep.engine.staging import opened_in, write_failed
 from litekeep.engine.swap import complete, swap
-from litekeep.engine.target import refuse_stored
+from litekeep.engine.target import database_target, refuse_stored
 from litekeep.engine.undo import SIDECARS
 from litekeep.errors import (
     CorruptionError,
@@ -43,13 +43,12 @@ from litekeep.errors import (
     NotFound,
     TargetExists,
 )
-from litekeep.paths import exists, full_path, is_file, is_folder
+from litekeep.paths import exists, is_file, is_folder
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import Manifest, Origin
 from litekeep.sqlite.check import FAILED, OK, Check
 from litekeep.sqlite.checking import CheckProcess
-from litekeep.sqlite.live import refuse_odd
 from litekeep.sqlite.view import view_at_rest
 from litekeep.store.base import FAILURES, Store
 from litekeep.store.directory import DirectoryStore
@@ -175,7 +174,7 @@ def plan_restore(
             distance=choice.distance,
             passed_over=choice.passed_over,
             copies=tuple(map(_copy_of, choice.point.copies)),
-            target=_real_target(target),
+            target=database_target(target),
             replaces=replace,
             keep_undo=keep_undo,
             assume_stopped=assume_stopped,
@@ -222,7 +221,7 @@ def plan_restore_file(
             distance=None,
             passed_over=(),
             copies=(copy,),
-            target=_real_target(target),
+            target=database_target(target),
             replaces=replace,
             keep_undo=keep_undo,
             assume_stopped=assume_stopped,
@@ -243,12 +242,6 @@ def restore(plan: RestorePlan, report: events.Report = events.ignore) -> Restore
     """
     started = monotonic()
     return _Restore(plan, report).run(started)
-
-
-def _real_target(target: Path) -> Path:
-    real = os.path.realpath(full_path(target))
-    refuse_odd(real, target)
-    return Path(real)
 
 
 def _checked(plan: RestorePlan) -> RestorePlan:

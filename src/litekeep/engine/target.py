@@ -18,10 +18,11 @@ from litekeep import faults
 from litekeep.codec.formats import CODECS
 from litekeep.engine.undo import SIDECARS
 from litekeep.errors import NotFound, StoreError, TargetExists, UserError
-from litekeep.paths import exists, is_file, is_folder
+from litekeep.paths import exists, full_path, is_file, is_folder
 from litekeep.repository.layout import LATEST, parse_object
 from litekeep.repository.manifest import ID_KEY
 from litekeep.sqlite.header import MAGIC
+from litekeep.sqlite.live import refuse_odd
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.files import fsync_folder, translated
 from litekeep.store.temporary import temporary_file
@@ -57,6 +58,18 @@ def refuse_target(target: Path, *, sources: tuple[Path, ...] = ()) -> None:
             f"{target} is a database or belongs to one, and is not overwritten",
             hint="Give another path with --output.",
         )
+
+
+def database_target(target: Path) -> Path:
+    """
+    Return the path of the file itself that a database is to be restored to, links followed.
+
+    Raises:
+        NotADatabase: It can never be one.
+    """
+    real = os.path.realpath(full_path(target))
+    refuse_odd(real, target)
+    return Path(real)
 
 
 def refuse_stored(target: Path) -> None:

@@ -9,7 +9,8 @@ about to lose its name.
 SQLite finds a log by the name that it opened the database by.  A connection to a file that
 has lost this name would write a WAL under the name of another file.  In the rollback modes
 SQLite looks first whether the file still has its name, and refuses to write:
-SQLITE_READONLY_DBMOVED.  So a file at rest whose log is empty is set to rollback before it
+SQLITE_READONLY_DBMOVED.  (Where a log lies under that name already, it is used whatever the
+header says.)  So a file at rest whose log is empty is set to rollback before it
 loses its name, and set back under its new one.
 
 The two bytes lie in one sector, and nothing else changes.  The caller holds every lock
