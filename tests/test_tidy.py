@@ -72,7 +72,7 @@ ONLY_IN: dict[str, set[str]] = {
         "sqlite/dump.py",
         "sqlite/translate.py",
     },
-    "obstore": {"store/objects.py", "store/connection.py"},
+    "obstore": {"store/bucket.py"},
     "boto3": {"aws"},
     "botocore": {"aws"},
     "time": {"clock.py"},

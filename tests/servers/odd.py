@@ -58,10 +58,14 @@ class OddServer:
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 
+    @property
+    def options(self) -> StoreOptions:
+        """How to reach the server."""
+        return replace(_OPTIONS, endpoint=self.endpoint)
+
     def store(self, **changes: Any) -> Store:
         """Return the store at ``s3://bucket/pre`` of this server."""
-        options = replace(_OPTIONS, endpoint=self.endpoint)
-        return open_store("s3://bucket/pre", replace(options, **changes))
+        return open_store("s3://bucket/pre", replace(self.options, **changes))
 
     def __enter__(self) -> Self:
         return self

@@ -32,7 +32,7 @@ class Upload:
 
 def open_uploads(access: Access, bucket: str, prefix: str) -> Iterator[Upload]:
     """Yield the open uploads whose key starts with *prefix*."""
-    with _explained(access, "s3:ListBucketMultipartUploads", bucket):
+    with explained(access, "s3:ListBucketMultipartUploads", bucket):
         pages = client(access).get_paginator("list_multipart_uploads")
         for page in pages.paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Uploads", []):
@@ -45,7 +45,7 @@ def abort_upload(access: Access, bucket: str, upload: Upload) -> None:
     """Remove the parts of an open upload; one that is gone is a success."""
     faults.reach(f"abort {upload.key}")
     try:
-        with _explained(access, "s3:AbortMultipartUpload", bucket):
+        with explained(access, "s3:AbortMultipartUpload", bucket):
             client(access).abort_multipart_upload(Bucket=bucket, Key=upload.key, UploadId=upload.id)
     except BlobNotFound:
         return
@@ -68,7 +68,7 @@ def copy_in_parts(
 
         part_size_min: Parts are larger where 10,000 of them would not suffice.
     """
-    with _explained(access, "s3:GetObject and s3:PutObject", bucket):
+    with explained(access, "s3:GetObject and s3:PutObject", bucket):
         s3 = client(access)
         head = s3.head_object(Bucket=bucket, Key=source)
         size = head["ContentLength"]
@@ -108,7 +108,7 @@ def _copy_parts(
 
 
 @contextmanager
-def _explained(access: Access, right: str, bucket: str) -> Iterator[None]:
+def explained(access: Access, right: str, bucket: str) -> Iterator[None]:
     """Turn S3's answers into our errors."""
     from botocore.exceptions import ClientError
 

@@ -181,13 +181,15 @@ class Store(abc.ABC):
         Raises:
             StoreError: It is larger than *size_max*.
         """
-        data = b"".join(self.get(name, size=size_max + 1))
-        if len(data) > size_max:
-            raise StoreError(
-                f"{self.url}/{name} is larger than {size_max} bytes",
-                hint="It is none that Litekeep wrote: move it away.",
-            )
-        return data
+        data = bytearray()
+        for piece in self.get(name, size=size_max + 1):
+            data += piece
+            if len(data) > size_max:
+                raise StoreError(
+                    f"{self.url}/{name} is larger than {size_max} bytes",
+                    hint="It is none that Litekeep wrote: move it away.",
+                )
+        return bytes(data)
 
     def clean(self, unfinished: Iterable[str] = ()) -> Sequence[str]:
         """
@@ -248,6 +250,26 @@ def is_name(name: str) -> bool:
         or any(len(segment.encode()) > SEGMENT_SIZE_MAX for segment in segments)
         or any(_HIDDEN.fullmatch(segment) for segment in segments)
     )
+
+
+def is_passed_over(folder: str, prefix: str) -> bool:
+    """
+    Tell whether a list may leave out a folder that cannot be read, for what it is.
+
+    Others put theirs beside ours.  But not one that is asked for; nor one named by
+    digits alone, as years and months are: a list without those would be taken for all
+    there is.
+
+    Args:
+        folder: Its name below the store, with a slash at its end; empty for the root.
+
+        prefix: What the names that are asked for begin with.
+
+    >>> is_passed_over("lost+found/", ""), is_passed_over("2025/09/", "")
+    (True, False)
+    """
+    is_asked_for = folder == "" or prefix.startswith(folder)
+    return not is_asked_for and not folder.replace("/", "").isdecimal()
 
 
 def check_metadata(metadata: Mapping[str, str] | None) -> None:

@@ -1,7 +1,7 @@
 """
 From our options to obstore's: what each service is to be told before the first request.
 
-Nothing is asked of a server here, and obstore is not imported: `objects.py` does.
+Nothing is asked of a server here, and obstore is not imported: `bucket.py` does.
 
 What is looked up where, for S3, first found:
 
@@ -82,18 +82,20 @@ class Use(enum.Enum):
     What a client is for.
 
     Silence of a server that is still being sent to is no silence, so what carries
-    many bytes up has a limit in all instead.  Only parts of an upload are tried
+    many bytes up has a limit in all instead.  What brings many down is bounded by
+    the silence alone.  Only parts of an upload are tried
     again by obstore: all else is by `retry.py`.
     """
 
-    QUICK = "small requests, and reading"
+    QUICK = "small requests"
+    READING = "a large answer"
     BULK = "a large body in one request, a copy"
     PARTS = "the parts of an upload"
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What `objects.py` opens a store with; it holds secrets, so it is never shown."""
+    """What `bucket.py` opens a store with; it holds secrets, so it is never shown."""
 
     config: Mapping[str, Any]
     client_options: Mapping[str, Any]
@@ -110,6 +112,8 @@ class Connection:
         silence = timedelta(seconds=options.timeout_seconds)
         limits = {"timeout": timedelta(seconds=options.request_seconds)}
         if use is Use.QUICK:
+            limits["read_timeout"] = silence
+        elif use is Use.READING:
             limits = {"timeout": _NO_LIMIT, "read_timeout": silence}
         arguments: dict[str, Any] = {
             "config": dict(self.config),
@@ -192,11 +196,10 @@ def _s3(
     )
     config, provider = _s3_identity(options, access, environ)
     region = access.region or (provider.region if provider else None) or "us-east-1"
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     is_virtual = not access.path_style
     base_url = endpoint or (
-        f"https://{bucket}.s3.{region}.amazonaws.com"
-        if is_virtual
-        else f"https://s3.{region}.amazonaws.com"
+        f"https://{bucket}.s3.{region}.{domain}" if is_virtual else f"https://s3.{region}.{domain}"
     )
     if endpoint and is_virtual:
         parts = urlsplit(endpoint)

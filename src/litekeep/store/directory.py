@@ -20,9 +20,8 @@ INVARIANTS
      companion, a comparison of versions and the rename belong together.  Where
      nothing can be locked a put goes on without, and `replace` refuses.
   4. Every put gives its file a time of its own, so that no two versions are equal.
-  5. A folder below the root that may not be read (lost+found, another program's) holds
-     no blobs, unless it is asked for, or named by digits alone as years and months are:
-     a list without those would be taken for all there is.
+  5. A folder that may not be read (lost+found, another program's) is passed over as far as
+     `is_passed_over` says.
 
 What is done to single files stands in `files.py`, `temporary.py`, `companion.py`.
 """
@@ -51,6 +50,7 @@ from litekeep.store.base import (
     check_name,
     is_name,
     is_own_blob,
+    is_passed_over,
 )
 from litekeep.store.companion import (
     COMPANION_NAME,
@@ -329,7 +329,7 @@ class DirectoryStore(Store):
         except FileNotFoundError:
             return  # removed meanwhile, or nothing was ever stored
         except PermissionError:
-            if _is_passed_over(folder, prefix):
+            if is_passed_over(folder, prefix):
                 return
             raise
         # With its slash a folder sorts where the names below it belong.
@@ -370,9 +370,3 @@ class DirectoryStore(Store):
             with self._translated(path.name):
                 opened = stack.enter_context(temporary_file(path.parent))
             yield opened
-
-
-def _is_passed_over(folder: str, prefix: str) -> bool:
-    """Tell whether *folder*, which ends in a slash, may be left out of a list: invariant 5."""
-    is_asked_for = folder == "" or prefix.startswith(folder)
-    return not is_asked_for and not folder.replace("/", "").isdecimal()

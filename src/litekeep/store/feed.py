@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from litekeep import faults, workers
+from litekeep.errors import StoreUnavailable
 from litekeep.store.base import PIECE_SIZE_MAX, Blob, Body, Store
 
 MIB = 1 << 20
@@ -69,6 +70,7 @@ class Feed:
                 faults.reach(f"part {self._name}")
                 self.size += len(piece)
                 yield piece
+            self.is_at_end = True
         except GeneratorExit:
             raise  # the upload was given up
         except BaseException as error:
@@ -144,6 +146,25 @@ class Reread:
 
     def __iter__(self) -> Iterator[bytes]:
         return self._store.get(self._blob.name, version=self._blob.version)
+
+
+def exactly(pieces: Iterator[bytes], size: int, place: str) -> Iterator[bytes]:
+    """
+    Yield *size* bytes of *pieces*; what comes behind them is not read.
+
+    Raises:
+        StoreUnavailable: There are fewer.
+    """
+    left = size
+    while left > 0:
+        piece = next(pieces, None)
+        if piece is None:
+            raise StoreUnavailable(
+                f"{left} of the {size} bytes that the answer for {place} was to have are missing",
+                hint="Check the server, and what lies between it and here.",
+            )
+        yield piece[:left]
+        left -= len(piece)
 
 
 def between(pieces: Iterator[bytes], start: int, end: int | None) -> Iterator[bytes]:

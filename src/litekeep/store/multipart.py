@@ -50,11 +50,15 @@ def clean_uploads(
     return lines
 
 
-def upload_settings(options: StoreOptions) -> dict[str, str]:
-    """Return what each multipart upload is begun with."""
+def copy_settings(options: StoreOptions) -> dict[str, str]:
+    """
+    Return what the upload of a copy is begun with.
+
+    No storage class, as where the server copies by one request: what is copied is
+    replaced by the next copy, and cheaper classes bill for thirty days at least.
+    """
     settings = {
         "ServerSideEncryption": options.encryption,
         "SSEKMSKeyId": options.kms_key_id,
-        "StorageClass": options.storage_class,
     }
     return {name: value for name, value in settings.items() if value}

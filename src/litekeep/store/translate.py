@@ -38,6 +38,7 @@ _JSON_REASON = re.compile(r'"reason"\s*:\s*\\*"(\w+)')
 _MISSING_RIGHT = re.compile(r"to perform: ([a-z0-9-]+:\w+)")
 _REGION = re.compile(r"<Region>([a-z0-9-]+)</Region>")
 _REQUESTED = re.compile(r"Error performing [A-Z]+ (https?://\S+|REDACTED)")
+_ODD_KEY = re.compile(r'Encountered object with invalid path: .*?[Pp]ath "([^"]*)"')
 _ORIGIN = re.compile(r"https?://[^/?#]+")
 _HTTP_KIND = re.compile(r"HttpError \{\s*kind: (\w+)")
 _CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(\w+)")
@@ -125,6 +126,14 @@ class RangeBehindEnd(StoreError):
     """A range begins behind the end of the blob; never leaves `objects.py`."""
 
 
+class OddKey(StoreError):
+    """The server holds a key that obstore cannot take; leaves `objects.py` if no road is left."""
+
+
+class UploadGone(StoreUnavailable):
+    """An upload that was to be completed is not there; see `objects.py`."""
+
+
 class RangeIgnored(StoreError):
     """The server sent the whole blob, not the range; never leaves `objects.py`."""
 
@@ -171,6 +180,14 @@ def status_of(text: str) -> int:
 
 def translate(asked: Asked, text: str) -> StoreError:
     """Return our error for a refusal or a failed connection described by *text*."""
+    odd = _ODD_KEY.search(text)
+    if odd:
+        return OddKey(
+            f"{asked.url} cannot be listed because of the key {odd[1][:MESSAGE_SIZE_MAX]!r}",
+            hint="Remove that object, or install boto3, which lists past it."
+            if asked.scheme == "s3"
+            else "Remove that object.",
+        )
     # The second: the server sent the whole blob, and obstore found it too short.
     if status_of(text) == 416 or "StartTooLarge" in text:
         return RangeBehindEnd(f"{asked.place} ends before that")
@@ -193,6 +210,8 @@ def _refused(asked: Asked, text: str) -> StoreError:
             f"{asked.server} cannot serve {asked.url} now ({code or status})",
             hint="It was tried again several times; try later, or look at the server's state.",
         )
+    if code == "NoSuchUpload":
+        return UploadGone(f"{asked.server} knows no more of the upload of {asked.place}")
     if code in _FULL or status == 507:
         return NoSpace(
             f"no room is left in {asked.url} ({code or status})",
