@@ -1,11 +1,11 @@
 """
 A store around a store that tries again what may succeed the next time.
 
-    StoreUnavailable     tried again, after a wait that doubles, with full jitter
+    StoreUnavailable     tried again, after a wait that doubles, half of it by the dice
     everything else      comes out at once
 
-The waits are bounded in number and in all; one that was never reached (a wrong
-endpoint, most often) gets less patience.  A `get` goes on at the offset that it
+The waits are bounded in all, and so in number: each is half of its bound at least.  A
+store that was never reached (a wrong endpoint, most often) gets less patience.  A `get` goes on at the offset that it
 had reached, and only in the same version of the blob.  A `put` reads its body
 again from the start (rule 6); a create whose answer was lost meets its own blob
 and compares (rule 4).
@@ -25,7 +25,6 @@ from litekeep.clock import Monotonic, Sleep, monotonic, sleep
 from litekeep.errors import BlobChanged, LitekeepError, StoreError, StoreUnreachable
 from litekeep.store.base import PIECE_SIZE_MAX, Blob, Body, Store, is_own_blob
 
-ATTEMPTS_MAX = 10
 WAIT_SECONDS_FIRST = 0.25
 WAIT_SECONDS_MAX = 20.0
 STRANGER_SECONDS_MAX = 15.0
@@ -52,7 +51,6 @@ class RetryStore(Store):
         inner: Store,
         *,
         seconds_max: float,
-        attempts_max: int = ATTEMPTS_MAX,
         monotonic: Monotonic = monotonic,
         sleep: Sleep = sleep,
         dice: Callable[[], float] = random.random,
@@ -61,7 +59,6 @@ class RetryStore(Store):
         self.url = inner.url
         self.staging = inner.staging
         self._seconds_max = seconds_max
-        self._attempts_max = attempts_max
         self._monotonic = monotonic
         self._sleep = sleep
         self._dice = dice
@@ -187,10 +184,11 @@ class RetryStore(Store):
     def _pauses(self) -> Iterator[tuple[float | None, float]]:
         """Yield how long to wait before each further attempt, and how long that makes in all."""
         started = self._monotonic()
-        for attempt_index in range(self._attempts_max - 1):
-            limit = min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**attempt_index)
+        limit = WAIT_SECONDS_FIRST
+        while True:
             seconds = limit * (0.5 + 0.5 * self._dice())
             waited = self._monotonic() + seconds - started
             if waited > self._seconds_max:
                 return
             yield seconds, waited
+            limit = min(WAIT_SECONDS_MAX, 2 * limit)

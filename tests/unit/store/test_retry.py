@@ -22,7 +22,6 @@ from litekeep.store.base import Blob, Store
 from litekeep.store.memory import MemoryStore
 from litekeep.store.open import open_store
 from litekeep.store.retry import (
-    ATTEMPTS_MAX,
     STRANGER_SECONDS_MAX,
     WAIT_SECONDS_FIRST,
     WAIT_SECONDS_MAX,
@@ -78,23 +77,25 @@ class Time:
 
 
 def test_waits_double_up_to_a_bound():
-    time, inner = Time(), Flaky(ATTEMPTS_MAX - 1)
+    time, inner = Time(), Flaky(12)
     time.around(inner).put("name", b"body")
 
-    expected = [min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**n) for n in range(ATTEMPTS_MAX - 1)]
+    expected = [min(WAIT_SECONDS_MAX, WAIT_SECONDS_FIRST * 2**n) for n in range(12)]
     assert time.slept == expected
 
 
-def test_attempts_and_time_are_bounded():
-    time, inner = Time(), Flaky(99)
+@pytest.mark.parametrize("seconds", [3, 120, 3600])
+@pytest.mark.parametrize("dice", [0.0, 1.0])
+def test_patience_lasts_as_long_as_it_was_told_to(seconds: float, dice: float):
+    """Not longer, and not shorter than one wait before that; so attempts have a bound."""
+    time, inner = Time(), Flaky(10**9)
     with pytest.raises(StoreUnavailable):
-        time.around(inner).put("name", b"body")
-    assert inner.attempts == ATTEMPTS_MAX
+        time.around(inner, seconds_max=seconds, dice=lambda: dice).put("name", b"body")
+    assert max(seconds - WAIT_SECONDS_MAX, seconds / 3) <= time.now <= seconds
+    assert inner.attempts <= 12 + 2 * seconds / WAIT_SECONDS_MAX
 
-    time, inner = Time(), Flaky(99)
-    with pytest.raises(StoreUnavailable):
-        time.around(inner, seconds_max=3).put("name", b"body")
-    assert time.now <= 3
+
+def test_no_patience_is_one_attempt():
 
     time, inner = Time(), Flaky(99)
     with pytest.raises(StoreUnavailable):
@@ -301,9 +302,9 @@ def test_a_store_that_was_never_reached_gets_less_patience() -> None:
     early = inner.attempts
 
     time, inner = Time(), Flaky(0, error=StoreUnreachable)
-    store = time.around(inner)
+    store = time.around(inner, seconds_max=600)
     store.put("name", b"body")
-    inner.failures = 99
+    inner.failures = 999
     with pytest.raises(StoreUnreachable):
         store.put("name", b"body")
     assert inner.attempts - 1 > early
