@@ -16,11 +16,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from litekeep.clock import Clock, now
-from litekeep.errors import AccessDenied, ConfigError, LitekeepError, MissingExtra, StoreError
+from litekeep.errors import (
+    AccessDenied,
+    ConfigError,
+    LitekeepError,
+    MissingExtra,
+    StoreError,
+    StoreUnavailable,
+)
 from litekeep.secret import Secret
 
 #: Shorter than any temporary credentials are still valid when boto3 hands them out.
@@ -39,6 +47,22 @@ class Access:
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
     ca_file: Path | None = None
+
+
+class Refused(StoreError):
+    """
+    A refusal by S3, as it came: whoever asked puts it into words (`store/translate.py`).
+
+    `text` has the form in which that module finds status, code and message.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"S3 refuses ({code or status})")
+        self.code = code
+        self.text = (
+            f"Server returned non-2xx status code: {status}"
+            f"<Code>{code}</Code><Message>{message}</Message>"
+        )
 
 
 def has_boto3() -> bool:
@@ -187,8 +211,39 @@ def translated(access: Access) -> Iterator[None]:
             "the AWS credentials cannot be read",
             hint="Try: aws sts get-caller-identity, with the same profile.",
         ) from error
+    except aws.ClientError as error:  # of STS, most often: the role may not be taken
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        code = error.response.get("Error", {}).get("Code", "")
+        if status == HTTPStatus.TOO_MANY_REQUESTS or status >= 500 or "Throttl" in code:
+            raise StoreUnavailable(
+                "the service that gives AWS credentials is busy",
+                hint="It was tried again several times; try later.",
+            ) from error
+        raise AccessDenied(
+            f"the AWS credentials cannot be had ({code or status})",
+            hint="Try: aws sts get-caller-identity, with the same profile.",
+        ) from error
+    except aws.HTTPClientError as error:
+        kind = type(error).__name__
+        raise StoreUnavailable(
+            f"the connection to AWS failed ({kind})", hint="Check this machine's network."
+        ) from error
     except aws.BotoCoreError as error:
         raise StoreError(
             f"AWS cannot be asked ({type(error).__name__})",
             hint="Try: aws sts get-caller-identity, with the same profile.",
         ) from error
+
+
+@contextmanager
+def explained(access: Access) -> Iterator[None]:
+    """Turn botocore's errors into ours, and what S3 refuses into `Refused`."""
+    from botocore.exceptions import ClientError
+
+    with translated(access):
+        try:
+            yield
+        except ClientError as error:
+            said = error.response.get("Error", {})
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            raise Refused(status, said.get("Code", ""), said.get("Message", "")) from error

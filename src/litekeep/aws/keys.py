@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from litekeep.aws.credentials import Access, client
-from litekeep.aws.uploads import explained
+from litekeep.aws.credentials import Access, client, explained
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Key:
 def pages(access: Access, bucket: str, folder: str, start_after: str) -> Iterator[Sequence[Key]]:
     """Yield the keys below *folder*, behind *start_after*, in the server's order."""
     prefix = f"{folder}/" if folder else ""
-    with explained(access, "s3:ListBucket", bucket):
+    with explained(access):
         found = client(access).get_paginator("list_objects_v2")
         for page in found.paginate(Bucket=bucket, Prefix=prefix, StartAfter=start_after):
             yield [

@@ -3,19 +3,20 @@ Multipart uploads, where they must be handled one by one: what was left open, an
 copies above the 5 GiB that one request can copy.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html
+
+What S3 refuses comes out as `credentials.Refused`, for the store to put into words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from litekeep import faults
-from litekeep.aws.credentials import Access, client, translated
-from litekeep.errors import AccessDenied, BlobNotFound, StoreError
+from litekeep.aws.credentials import Access, Refused, client, explained
 
 PART_COUNT_MAX = 10_000
 COPY_PART_SIZE_MIN = 64 << 20
@@ -32,7 +33,7 @@ class Upload:
 
 def open_uploads(access: Access, bucket: str, prefix: str) -> Iterator[Upload]:
     """Yield the open uploads whose key starts with *prefix*."""
-    with explained(access, "s3:ListBucketMultipartUploads", bucket):
+    with explained(access):
         pages = client(access).get_paginator("list_multipart_uploads")
         for page in pages.paginate(Bucket=bucket, Prefix=prefix):
             for found in page.get("Uploads", []):
@@ -45,10 +46,11 @@ def abort_upload(access: Access, bucket: str, upload: Upload) -> None:
     """Remove the parts of an open upload; one that is gone is a success."""
     faults.reach(f"abort {upload.key}")
     try:
-        with explained(access, "s3:AbortMultipartUpload", bucket):
+        with explained(access):
             client(access).abort_multipart_upload(Bucket=bucket, Key=upload.key, UploadId=upload.id)
-    except BlobNotFound:
-        return
+    except Refused as error:
+        if error.code != "NoSuchUpload":
+            raise
 
 
 def copy_in_parts(
@@ -68,7 +70,9 @@ def copy_in_parts(
 
         part_size_min: Parts are larger where 10,000 of them would not suffice.
     """
-    with explained(access, "s3:GetObject and s3:PutObject", bucket):
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    with explained(access):
         s3 = client(access)
         head = s3.head_object(Bucket=bucket, Key=source)
         size = head["ContentLength"]
@@ -86,7 +90,8 @@ def copy_in_parts(
             parts = _copy_parts(s3, where, source, head["ETag"], size, part_size)
             s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
         except BaseException:
-            s3.abort_multipart_upload(**where)
+            with suppress(BotoCoreError, ClientError):  # `clean` removes it
+                s3.abort_multipart_upload(**where)
             raise
 
 
@@ -105,26 +110,3 @@ def _copy_parts(
         )
         parts.append({"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]})
     return parts
-
-
-@contextmanager
-def explained(access: Access, right: str, bucket: str) -> Iterator[None]:
-    """Turn S3's answers into our errors."""
-    from botocore.exceptions import ClientError
-
-    with translated(access):
-        try:
-            yield
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            if code in ("NoSuchUpload", "NoSuchKey") or status == 404:
-                raise BlobNotFound(f"s3://{bucket} has it no more ({code})") from error
-            if status == 403:
-                raise AccessDenied(
-                    f"s3://{bucket} does not allow it ({code})", hint=f"Allow {right}."
-                ) from error
-            raise StoreError(
-                f"s3://{bucket} refuses ({code or status})",
-                hint="Look the code up in the server's documentation; its own log tells more.",
-            ) from error

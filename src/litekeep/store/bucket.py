@@ -25,6 +25,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from litekeep import faults
+from litekeep.aws.credentials import Refused
 from litekeep.errors import (
     BlobChanged,
     BlobNotFound,
@@ -202,6 +203,14 @@ class Bucket:
         with self._asking("list", ""):
             found = obstore.list_with_delimiter(self._quick, folder or None)
         return [self._blob(meta) for meta in found["objects"]], list(found["common_prefixes"])
+
+    @contextlib.contextmanager
+    def asking_boto3(self, action: str, name: str = "") -> Iterator[None]:
+        """Put what S3 refuses to boto3 into the same words as what it refuses here."""
+        try:
+            yield
+        except Refused as error:
+            raise translate(changed(self._asked, action=action, name=name), error.text) from error
 
     def _blob(self, meta: Any) -> Blob:
         version = version_of(self.scheme, meta)

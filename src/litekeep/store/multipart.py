@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from litekeep.aws import uploads
 from litekeep.aws.credentials import Access, has_boto3
+from litekeep.store.bucket import Bucket
 from litekeep.store.options import StoreOptions
 
 #: The lifecycle rule that AWS proposes says the same.
@@ -20,32 +21,33 @@ UPLOAD_AGE_MAX = timedelta(days=7)
 
 
 def clean_uploads(
-    access: Access, bucket: str, prefix: str, unfinished: AbstractSet[str], *, at: datetime
+    access: Access, bucket: Bucket, unfinished: AbstractSet[str], *, at: datetime
 ) -> list[str]:
     """
-    Abort the uploads below *prefix* that nobody will finish.
+    Abort the uploads below the prefix of *bucket* that nobody will finish.
 
     Args:
-        prefix: Empty, or ends in a slash.
-
-        unfinished: Names below *prefix* that dead runs were putting.
+        unfinished: Names that dead runs were putting.
 
         at: Now.
 
     Returns:
         A line for a person on each, or on what could not be looked for.
     """
-    place = f"s3://{bucket}/{prefix}".rstrip("/")
+    place, prefix = bucket.url, bucket.prefix
     if not has_boto3():
         line = f"uploads left open in {place} were not looked for: it needs boto3"
         return [line] if unfinished else []
     lines = []
-    for upload in uploads.open_uploads(access, bucket, prefix):
+    with bucket.asking_boto3("list uploads"):
+        found = list(uploads.open_uploads(access, bucket.name, prefix))
+    for upload in found:
         name = upload.key.removeprefix(prefix)
         # Without a prefix the whole bucket is below it, and other programs' uploads too.
         is_old = bool(prefix) and at - upload.begun > UPLOAD_AGE_MAX
         if name in unfinished or is_old:
-            uploads.abort_upload(access, bucket, upload)
+            with bucket.asking_boto3("abort", name):
+                uploads.abort_upload(access, bucket.name, upload)
             lines.append(f"aborted the upload of {name}, left open in {place}")
     return lines
 

@@ -174,9 +174,7 @@ class ObjectsStore(Store):
         if access is None or self._options.is_anonymous:
             return []  # Google and Azure drop after a week what was not completed
         at = self._clock().astimezone(UTC)
-        return clean_uploads(
-            access, self._bucket.name, self._bucket.prefix, frozenset(unfinished), at=at
-        )
+        return clean_uploads(access, self._bucket, frozenset(unfinished), at=at)
 
     @property
     def _lists_in_order(self) -> bool:
@@ -205,8 +203,9 @@ class ObjectsStore(Store):
         if access is None or not has_boto3():
             yield from walk(self._bucket.folder, folder, self._bucket.prefix, prefix, start)
             return
-        for found in keys.pages(access, self._bucket.name, folder, start):
-            yield [Blob(key.name, key.size, key.modified, key.etag) for key in found]
+        with self._bucket.asking_boto3("list"):
+            for found in keys.pages(access, self._bucket.name, folder, start):
+                yield [Blob(key.name, key.size, key.modified, key.etag) for key in found]
 
     def _is_folder(self, name: str) -> bool:
         try:
@@ -286,7 +285,8 @@ class ObjectsStore(Store):
             return
         source, key = self._bucket.key(blob.name), self._bucket.key(target)
         settings = copy_settings(self._options)
-        uploads.copy_in_parts(access, self._bucket.name, source, key, settings=settings)
+        with self._bucket.asking_boto3("copy", target):
+            uploads.copy_in_parts(access, self._bucket.name, source, key, settings=settings)
 
     def _stored(self, name: str, size: int, version: str, metadata: Metadata) -> Blob:
         return Blob(name, size, self._clock(), version, dict(metadata or {}))

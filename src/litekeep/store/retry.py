@@ -5,10 +5,10 @@ A store around a store that tries again what may succeed the next time.
     everything else      comes out at once
 
 The waits are bounded in all, and so in number: each is half of its bound at least.  A
-store that was never reached (a wrong endpoint, most often) gets less patience.  A `get` goes on at the offset that it
-had reached, and only in the same version of the blob.  A `put` reads its body
-again from the start (rule 6); a create whose answer was lost meets its own blob
-and compares (rule 4).
+store that was never reached (a wrong endpoint, most often) gets less patience.  A `get`
+goes on at the offset that it had reached, and only in the same version of the blob.  A
+`put` reads its body again from the start (rule 6); a create whose answer was lost meets
+its own blob and compares (rule 4).
 
 This is not stamina: a generator that goes on in the middle, and a clock, a sleep
 and a dice that tests own, do not fit its decorators; the loop is ten lines.

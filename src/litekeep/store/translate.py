@@ -53,6 +53,8 @@ _RIGHTS = {
     "head": "s3:GetObject (and s3:ListBucket, or what is missing looks forbidden)",
     "list": "s3:ListBucket",
     "delete": "s3:DeleteObject",
+    "list uploads": "s3:ListBucketMultipartUploads",
+    "abort": "s3:AbortMultipartUpload",
 }
 _AZURE_ROLES = {"get": "Storage Blob Data Reader", "head": "Storage Blob Data Reader"}
 _GOOGLE_RIGHTS = {
@@ -218,7 +220,7 @@ def _refused(asked: Asked, text: str) -> StoreError:
             hint="Free room in the store, raise its quota, or shorten the retention.",
         )
     # Google has one code for all that is missing; nothing but the bucket can be here.
-    is_bucket = status == 404 and asked.action in ("put", "list")
+    is_bucket = status == 404 and asked.action in ("put", "list", "list uploads")
     if code in _NO_BUCKET or is_bucket:
         return AccessDenied(
             f"there is no bucket {asked.bucket!r} at {asked.server}",
@@ -282,7 +284,7 @@ def _missing_right(asked: Asked, text: str) -> str:
     named = _MISSING_RIGHT.search(text)
     right = named[1] if named else _RIGHTS[asked.action]
     resource = asked.url.removeprefix("s3://")
-    where = asked.bucket if asked.action == "list" else f"{resource}/*"
+    where = asked.bucket if asked.action.startswith("list") else f"{resource}/*"
     return f"Allow {right} on arn:aws:s3:::{where} in the identity's and the bucket's policy."
 
 

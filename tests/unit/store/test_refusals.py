@@ -9,7 +9,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +29,7 @@ from litekeep.store.base import Store
 from litekeep.store.open import open_store
 from litekeep.store.options import StoreOptions
 from litekeep.store.translate import Asked, translate
+from tests.servers.odd import DATE, OddServer, say
 from tests.servers.process import free_ports
 from tests.servers.s3 import S3Server
 
@@ -306,3 +310,75 @@ def test_each_cloud_has_credentials_of_its_own(scheme: str, server: str, hint: s
     assert isinstance(error, StoreUnavailable)
     assert hint in (error.hint or "")
     assert "hunter2" not in error.message
+
+
+BY_BOTO3: dict[str, Callable[[Store], object]] = {
+    "clean": lambda store: store.clean(["dead"]),
+    "copy in parts": lambda store: store.copy("a", "b"),
+}
+
+
+@pytest.mark.parametrize("action", BY_BOTO3)
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "words"),
+    [
+        (503, "SlowDown", StoreUnavailable, "cannot serve"),
+        (400, "ExpiredToken", AccessDenied, "have expired"),
+        (403, "RequestTimeTooSkewed", AccessDenied, "clock of this machine"),
+        (404, "NoSuchBucket", AccessDenied, "no bucket 'bucket'"),
+        (403, "InvalidAccessKeyId", AccessDenied, "does not accept the credentials"),
+        (403, "AccessDenied", AccessDenied, "does not allow"),
+    ],
+)
+def test_what_boto3_asks_for_is_refused_in_the_same_words(
+    odd: OddServer,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+    status: int,
+    code: str,
+    kind: type,
+    words: str,
+):
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+
+    def answer(request: Any) -> None:
+        if request.command == "HEAD":
+            say(request, 200, bytes(20), ETag='"e"', Last_Modified=DATE)
+        else:
+            say(request, status, f"<Error><Code>{code}</Code></Error>".encode())
+
+    odd.answer = answer
+    with pytest.raises(StoreError, match=words) as caught:
+        BY_BOTO3[action](odd.store(copy_size_max=10))
+
+    assert type(caught.value) is kind
+    assert caught.value.hint
+
+
+def test_a_role_that_may_not_be_taken_is_told_so(
+    odd: OddServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """By STS, which a profile sends us to; one that is busy is asked again later."""
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile ops]\nrole_arn = arn:aws:iam::123456789012:role/r\nregion = us-east-1\n"
+        "credential_source = Environment\n"
+    )
+    for name, value in {
+        "AWS_CONFIG_FILE": str(config),
+        "AWS_ACCESS_KEY_ID": "AK",
+        "AWS_SECRET_ACCESS_KEY": "SK",
+        "AWS_ENDPOINT_URL_STS": odd.endpoint,
+        "AWS_MAX_ATTEMPTS": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for status, code, kind in (
+        (403, "AccessDenied", AccessDenied),
+        (400, "Throttling", StoreUnavailable),
+    ):
+        body = f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>".encode()
+        odd.answer = partial(say, status=status, body=body)
+        store = odd.store(profile="ops", access_key_id=None, secret_access_key=None)
+        with pytest.raises(StoreError) as caught:
+            store.put("a", b"1")
+        assert type(caught.value) is kind
