@@ -214,7 +214,7 @@ class Delivery:
             name = repository.name_at(time)
             placed = Placed(repository, name, repository.object_of(name, self._codec))
             with self._begun_lock:
-                self._begun[repository.store.url] = placed.object
+                self._begun[repository.store.address] = placed.object
                 self._job.begin(Begun(self._id, dict(self._begun)))
             try:
                 if not self._is_taken(placed):
@@ -313,7 +313,7 @@ class Delivery:
 
     def _withdraw(self, repository: Repository) -> bool:
         """Take back what was begun: also a claim whose answer was lost."""
-        data_object = self._begun.get(repository.store.url)
+        data_object = self._begun.get(repository.store.address)
         if data_object is None:
             return True
         try:

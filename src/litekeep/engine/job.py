@@ -42,7 +42,7 @@ LEFT_COUNT_MAX = 100
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A snapshot under way: its id, and where its data goes, by the store's URL."""
+    """A snapshot under way: its id, and where its data goes, by the store's address."""
 
     id: str
     objects: dict[str, str]
@@ -205,7 +205,9 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
     for repository in repositories:
         store = repository.store
         objects = [
-            (item.id, item.objects[store.url]) for item in begun if store.url in item.objects
+            (item.id, item.objects[store.address])
+            for item in begun
+            if store.address in item.objects
         ]
         if store.staging is None and not objects:
             continue
@@ -213,7 +215,7 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
         if withdrawn is None:
             continue  # it did not answer
         if _clean(repository, [data_object for _, data_object in objects], lines):
-            settled |= {(snapshot_id, store.url) for snapshot_id in withdrawn}
+            settled |= {(snapshot_id, store.address) for snapshot_id in withdrawn}
     left = []
     for item in begun:
         objects_left = {u: o for u, o in item.objects.items() if (item.id, u) not in settled}

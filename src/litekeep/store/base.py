@@ -38,7 +38,7 @@ RULES (`tests/contract/` holds every store to each of them, by number)
   14. Foreign errors never escape: every failure is one of `errors.StoreError`, or a
       `UserError` where what the store was set up with cannot be used (`FAILURES`);
       and only `StoreUnavailable` is worth another try.
-  15. `url` holds no secret, so it may be printed and stored.
+  15. `url` and `address` hold no secret, so they may be printed and stored.
   16. A store may be used from several threads at once.
 
 This module does not know which stores exist: `store/open.py` does.
@@ -99,6 +99,11 @@ class Store(abc.ABC):
     #: A folder on the file system that holds the blobs, whose files `take` can
     #: link instead of reading; None where the store is elsewhere.
     staging: Path | None = None
+
+    @property
+    def address(self) -> str:
+        """What tells the store from any other, also from one of its `url` on another server."""
+        return self.url
 
     @abc.abstractmethod
     def put(

@@ -68,7 +68,12 @@ class Bucket:
         self.connection = connect(scheme, bucket, options)
         self._has_token = options.sas_token is not None
         self._asked = Asked(
-            scheme, self.url, bucket, self.connection.base_url, self.connection.region
+            scheme,
+            self.url,
+            bucket,
+            self.connection.base_url,
+            self.connection.region,
+            credentials_hint=self.connection.credentials_hint,
         )
         try:
             with unasked_settings_hidden():

@@ -103,6 +103,7 @@ class Connection:
     region: str = ""
     provider: Provider | GivenKeys | None = None
     access: Access | None = None
+    credentials_hint: str = ""
 
     def __repr__(self) -> str:
         return f"Connection({self.base_url!r})"
@@ -230,7 +231,8 @@ def _s3(
                 hint='Set encryption to "aws:kms".',
             )
         config["sse_kms_key_id"] = options.kms_key_id
-    return Connection(config, client, base_url, region, provider, access)
+    hint = _hint_of_shared_files(environ)
+    return Connection(config, client, base_url, region, provider, access, hint)
 
 
 def _s3_identity(
@@ -260,7 +262,7 @@ def _s3_identity(
     if has_shared_files(environ) and has_boto3():
         return config, Provider(access)
     if environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
-        extra = "" if has_boto3() else " For ~/.aws install boto3."
+        extra = _hint_of_shared_files(environ)
         raise AccessDenied(
             "no AWS credentials were found",
             hint=f"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile.{extra}",
@@ -268,6 +270,12 @@ def _s3_identity(
     if environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
         config["metadata_endpoint"] = environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"].rstrip("/")
     return config, None
+
+
+def _hint_of_shared_files(environ: Mapping[str, str]) -> str:
+    if has_boto3() or not has_shared_files(environ):
+        return ""
+    return " To read ~/.aws install boto3."
 
 
 def _profile_of(environ: Mapping[str, str]) -> str | None:

@@ -75,6 +75,10 @@ class ObjectsStore(Store):
         self._clock = clock
         self._has_odd_keys = False  # whether obstore cannot list all that is there
 
+    @property
+    def address(self) -> str:
+        return f"{self.url} at {self._bucket.connection.base_url}"
+
     def put(
         self,
         name: str,

@@ -64,6 +64,10 @@ class RetryStore(Store):
         self._dice = dice
         self._has_answered = False
 
+    @property
+    def address(self) -> str:
+        return self.inner.address
+
     def put(
         self,
         name: str,

@@ -146,7 +146,8 @@ class Asked:
     One request, for the words of an error.
 
     `scheme` and `base_url` tell which service and server it went to; a failure at
-    another address is one of the services that give out credentials.
+    another address is one of the services that give out credentials, about which
+    `credentials_hint` says what this machine has.
     """
 
     scheme: str
@@ -156,6 +157,7 @@ class Asked:
     region: str
     action: str = ""
     name: str = ""
+    credentials_hint: str = ""
 
     @property
     def server(self) -> str:
@@ -313,7 +315,7 @@ def _without_credentials(asked: Asked, service: str, text: str) -> StoreError:
             hint="It was tried again several times; try later.",
         )
     words = f"no credentials for {asked.url} were found"
-    hint = _CREDENTIAL_HINTS[asked.scheme]
+    hint = _CREDENTIAL_HINTS[asked.scheme] + asked.credentials_hint
     if code:
         return AccessDenied(f"{words} ({code})", hint=hint)
     failed = _unreachable(changed(asked, base_url=service), text)

@@ -12,7 +12,10 @@ from litekeep.engine.job import Begun, Job, clean_up
 from litekeep.errors import AccessDenied, StoreUnavailable
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import ID_KEY
+from litekeep.secret import Secret
 from litekeep.store.memory import MemoryStore
+from litekeep.store.open import open_store
+from litekeep.store.options import StoreOptions
 
 OBJECT = "2025/09/app_20250908_120001.db.gz"
 ID = "ab" * 16
@@ -82,3 +85,14 @@ def test_what_may_not_be_withdrawn_stays_and_the_rest_is_cleaned(store: Store, j
         f"could not withdraw {OBJECT} from s3://bucket/p: does not allow head"
     ]
     assert job.interrupted() == (Begun(ID, {store.url: OBJECT}),)
+
+
+def test_two_stores_of_one_url_on_two_servers_are_two(tmp_path: Path):
+    options = {"access_key_id": "AK", "secret_access_key": Secret("SK")}
+    stores = [
+        open_store("s3://bucket/p", StoreOptions(endpoint=f"http://127.0.0.1:{port}", **options))
+        for port in (1, 2)
+    ]
+    assert stores[0].url == stores[1].url
+    assert stores[0].address != stores[1].address
+    assert MemoryStore().address == "memory:"

@@ -125,6 +125,21 @@ def test_a_credential_service_that_does_not_answer_is_unavailable(
     assert "AWS_ACCESS_KEY_ID" in (caught.value.hint or "")
 
 
+def test_shared_files_that_nobody_can_read_are_told_of(
+    moto_s3: S3Server, metadata: MetadataServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    """There is a ~/.aws, no boto3, and no role either."""
+    shared_files(tmp_path, "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("litekeep.store.connection.has_boto3", lambda: False)
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.endpoint)
+    metadata.refuse_status = 404
+    with pytest.raises(AccessDenied, match="no credentials") as caught:
+        opened(moto_s3).put("name", b"body")
+
+    assert "To read ~/.aws install boto3" in (caught.value.hint or "")
+
+
 def test_no_credentials_at_all_is_said_at_once(moto_s3: S3Server, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with pytest.raises(AccessDenied, match="no AWS credentials were found"):

@@ -110,6 +110,7 @@ def test_addresses_follow_style_and_region(no_cloud_environment: pytest.MonkeyPa
 
     assert base() == "https://bucket.s3.us-east-1.amazonaws.com"
     assert base("a.b", region="eu-west-1") == "https://s3.eu-west-1.amazonaws.com"
+    assert base(region="cn-north-1") == "https://bucket.s3.cn-north-1.amazonaws.com.cn"
     assert base(path_style=True) == "https://s3.us-east-1.amazonaws.com"
     assert base(endpoint="http://h:9000/") == "http://h:9000"
     assert base(endpoint="h:9000", path_style=False) == "https://bucket.h:9000"
