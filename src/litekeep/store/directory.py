@@ -90,6 +90,7 @@ class DirectoryStore(Store):
         self._clock = clock
         self.url = str(self._root)
         self.staging = self._root
+        self._durable: set[Path] = set()  # folders whose names outlive a crash
 
     def put(
         self,
@@ -104,7 +105,7 @@ class DirectoryStore(Store):
         path = self._path(name)
         assert isinstance(body, bytes) or not create, "a create takes bytes"
         with self._translated(name):
-            make_folders(path.parent)
+            self._make_folders(path.parent)
         with self._temporary(path) as (temporary, file):
             # The body's own errors come out as they are: only the writes are ours.
             for piece in [body] if isinstance(body, bytes) else body:
@@ -133,7 +134,7 @@ class DirectoryStore(Store):
         check_metadata(metadata)
         path = self._path(name)
         with self._translated(name):
-            make_folders(path.parent)
+            self._make_folders(path.parent)
         with self._temporary(path) as (temporary, file), self._translated(name):
             write_all(file, body, name)
             faults.reach(f"fsync {name}")
@@ -156,7 +157,7 @@ class DirectoryStore(Store):
         check_metadata(metadata)
         target = self._path(name)
         with self._translated(name):
-            make_folders(target.parent)
+            self._make_folders(target.parent)
             with path.open("rb") as file:
                 faults.reach(f"fsync {name}")
                 finish(file, self._clock)
@@ -232,7 +233,7 @@ class DirectoryStore(Store):
         origin, path = self._path(source), self._path(target)
         metadata = self.head(source).metadata
         with self._translated(source), origin.open("rb") as reader:
-            make_folders(path.parent)
+            self._make_folders(path.parent)
             with temporary_file(path.parent) as (temporary, file):
                 faults.reach(f"write {target}")
                 copy_bytes(reader, file, target)
@@ -345,6 +346,20 @@ class DirectoryStore(Store):
                     status = entry.stat(follow_symlinks=False)
                     if stat.S_ISREG(status.st_mode):
                         yield blob_of(name, status)
+
+    def _make_folders(self, folder: Path) -> None:
+        """
+        Make *folder* and its parents, durably.
+
+        One that is there already may have been made by a run that was killed before
+        its name was durable.  So each is flushed once.
+        """
+        made = make_folders(folder)
+        while folder != self._root and folder not in self._durable:
+            if folder not in made:
+                fsync_folder(folder.parent)
+            self._durable.add(folder)
+            folder = folder.parent
 
     def _path(self, name: str) -> Path:
         check_name(name)

@@ -92,11 +92,16 @@ def locked(root: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
-def make_folders(folder: Path) -> None:
-    """Make *folder* and its parents where they are missing, mode 0700, durably."""
+def make_folders(folder: Path) -> list[Path]:
+    """
+    Make *folder* and its parents where they are missing, mode 0700, durably.
+
+    Returns:
+        Those that were made, outermost first.
+    """
     if folder.is_dir():
-        return
-    make_folders(folder.parent)
+        return []
+    made = make_folders(folder.parent)
     faults.reach(f"mkdir {folder.name}")
     try:
         folder.mkdir(mode=0o700)
@@ -107,6 +112,7 @@ def make_folders(folder: Path) -> None:
                 hint="Move it away, or choose another folder.",
             ) from error
     fsync_folder(folder.parent)
+    return [*made, folder]
 
 
 def fsync_folder(folder: Path) -> None:

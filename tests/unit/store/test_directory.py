@@ -89,6 +89,19 @@ def test_the_steps_of_a_put_are_in_order(store: DirectoryStore, steps: list[str]
     ]
 
 
+def test_a_folder_of_a_killed_run_is_flushed_once(
+    store: DirectoryStore, root: Path, steps: list[str]
+):
+    """It may have been made, and its name not be durable yet."""
+    (root / "2025/09").mkdir(parents=True)
+    store.put(NAME, b"data")
+    assert {"fsync 2025/", "fsync store/"} <= set(steps[: steps.index(f"fsync {NAME}")])
+
+    steps.clear()
+    store.put(NAME, b"data")
+    assert "fsync store/" not in steps
+
+
 def test_a_staged_file_is_linked_and_ends_with_one_name(store: DirectoryStore, root: Path):
     """gunzip refuses a file with several links."""
     root.mkdir()
