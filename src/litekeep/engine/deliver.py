@@ -55,7 +55,8 @@ class StoreOutcome:
 
     `is_settled` says that nothing half done is left in it; `latest` is None where it
     was not to be moved, else whether it was; `before` is where the snapshot before this
-    one was taken, if that was elsewhere.
+    one was taken, if that was elsewhere; `cleaned` has a line for a person on what other
+    runs had left.
     """
 
     url: str
@@ -65,6 +66,7 @@ class StoreOutcome:
     is_settled: bool
     latest: bool | None = None
     before: Origin | None = None
+    cleaned: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class Delivery:
             return
         place = f"{outcome.url.rstrip('/')}/{outcome.object}"
         self._report(events.Stored(place, is_local=repository.store.staging is not None))
+        for line in outcome.cleaned:
+            self._report(events.Warned(line))
         if outcome.latest is True:
             self._report(events.LatestMoved(outcome.url))
         elif outcome.latest is False:
@@ -201,7 +205,23 @@ class Delivery:
         except BaseException:
             self._withdraw(repository)
             raise
-        return StoreOutcome(url, placed.name, placed.object, None, True, is_moved, before)
+        cleaned = self._clean(repository)
+        return StoreOutcome(url, placed.name, placed.object, None, True, is_moved, before, cleaned)
+
+    def _clean(self, repository: Repository) -> tuple[str, ...]:
+        """
+        Let a bucket drop uploads that runs left open of which no record tells any more.
+
+        A container loses its state with itself.  Behind the backup, so that a bucket
+        that is away delays none; what it refuses is told.
+        """
+        store = repository.store
+        if not self._job.is_first or store.staging is not None:
+            return ()
+        try:
+            return tuple(store.clean())
+        except StoreError as error:
+            return (f"could not look for open uploads in {store.url}: {error.message}",)
 
     def _claim(self, repository: Repository, time: datetime) -> Placed:
         """

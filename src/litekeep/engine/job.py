@@ -51,7 +51,9 @@ class Begun:
 class Job:
     """The right to back up one database, and the record of what was begun."""
 
-    def __init__(self, record: Path) -> None:
+    def __init__(self, record: Path, *, is_first: bool = False) -> None:
+        #: No run was here before; or its state is gone, and with it what it had begun.
+        self.is_first = is_first
         self._record = record
         self._left: tuple[Begun, ...] = ()
 
@@ -130,6 +132,7 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
     try:
         make_folders(state)
         key = f"{name}-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+        is_first = not (state / f"{key}.lock").exists()
         descriptor = os.open(state / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno in NO_ROOM:
@@ -146,7 +149,7 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
             hint="Wait for it to end; a schedule may ignore exit code 75.",
         ) from error
     try:
-        yield Job(state / f"{key}.json")
+        yield Job(state / f"{key}.json", is_first=is_first)
     finally:
         os.close(descriptor)
 
