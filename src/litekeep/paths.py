@@ -14,7 +14,7 @@ from pathlib import Path
 
 from litekeep.errors import AccessDenied, LitekeepError, UserError
 
-_NOTHING = (errno.ENOENT, errno.ENOTDIR)
+_NOTHING = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _SHOWN_LENGTH_MAX = 200
 
 
@@ -51,7 +51,7 @@ def current_folder() -> Path:
 
 
 def exists(path: Path) -> bool:
-    """Say whether anything lies at *path*; a link to nothing is nothing."""
+    """Say whether anything lies at *path*; a link to nothing, or to itself, is nothing."""
     return _mode(path) is not None
 
 
