@@ -207,3 +207,17 @@ def test_the_scratch_folder_is_left_empty(app):
 
     drill(job(app, scratch=scratch))
     assert list(scratch.iterdir()) == []
+
+
+def test_latest_of_a_bad_snapshot_goes_though_the_good_one_has_another_format(app):
+    """What the last good one is called does not matter to who takes `latest`."""
+    state = app.parent / "state"
+    kept = app.parent / "kept"
+    good = litekeep.backup(app, to=[str(kept)], state_dir=state, format="zstd").name
+    bad = back_up(app)
+    data_of(kept, bad).write_bytes(b"\x1f\x8b nothing")
+
+    assert drill(job(app)).result == "fail"
+    assert [path.name for path in kept.glob("latest.*")] == ["latest.db.zst"]
+    (whole,) = kept.rglob(f"{good}.db.zst")
+    assert (kept / "latest.db.zst").read_bytes() == whole.read_bytes()

@@ -17,9 +17,10 @@ from litekeep.clock import Clock, now
 from litekeep.engine import events
 from litekeep.engine.latest import renew_latest
 from litekeep.engine.points import RestorePoint, read_points
-from litekeep.errors import NotFound, StoreError
+from litekeep.errors import LitekeepError, NotFound
 from litekeep.repository.layout import ACCEPTED_SUFFIX, Repository
 from litekeep.repository.marks import Acceptance, encode_mark
+from litekeep.store.base import FAILURES
 
 
 def accept(
@@ -43,20 +44,20 @@ def accept(
     suspect = [point for point in points.points if point.state == "suspect"]
     if not suspect:
         raise NotFound("no snapshot is suspect", hint="litekeep list shows the state of each.")
-    failed: StoreError | None = None
+    failed: LitekeepError | None = None
     for point in suspect:
         for copy in point.copies:
             store = copy.repository.store
             try:
                 mark = Acceptance(id=copy.id, time=clock())
                 store.put(copy.object + ACCEPTED_SUFFIX, encode_mark(mark))
-            except StoreError as error:
+            except FAILURES as error:
                 failed = failed or error
     for repository in repositories:
         try:
             if renew_latest(repository):
                 report(events.LatestMoved(repository.store.url))
-        except StoreError as error:
+        except FAILURES as error:
             failed = failed or error
     if failed is not None:
         raise failed

@@ -35,12 +35,12 @@ from litekeep.errors import (
     LitekeepError,
     NotFound,
     ProofError,
-    StoreError,
 )
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository, proof_of
 from litekeep.repository.marks import CheckResult, Proof, Result, encode_mark
 from litekeep.sqlite.examine import Assertion, Finding, examine
+from litekeep.store.base import FAILURES
 from litekeep.units import show_duration
 from litekeep.version import VERSION
 from litekeep.when import Latest, Named, When
@@ -174,7 +174,7 @@ def _restore(
         restored = restore(plan, hear)
     except CorruptionError as error:
         return None, [Finding("checksums", False, error.message)]
-    except StoreError as error:
+    except FAILURES as error:
         return None, [Finding("checksums", None, error.message)]
     if snapshot.manifest is None:
         return restored, [Finding("checksums", None, "there is no manifest to compare with")]
@@ -212,7 +212,7 @@ def _record(snapshot: Snapshot, proof: Proof, report: events.Report) -> bool:
     store = snapshot.repository.store
     try:
         store.put(proof_of(snapshot.object, proof.time), encode_mark(proof), create=True)
-    except StoreError as error:
+    except FAILURES as error:
         report(events.Warned(f"the proof was not recorded: {error.message}", error.hint))
         return False
     return True
@@ -224,7 +224,7 @@ def _take_back_latest(snapshot: Snapshot, report: events.Report) -> None:
     url = repository.store.url
     try:
         name = renew_latest(repository)
-    except StoreError as error:
+    except FAILURES as error:
         report(events.Warned(f"latest was not taken back: {error.message}", error.hint))
         return
     if name is not None:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 
 from litekeep.clock import Clock, now
 from litekeep.engine.points import RestorePoint, choose, read_points
-from litekeep.errors import AccessDenied, StoreError, UserError
+from litekeep.errors import AccessDenied, LitekeepError, UserError
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import HOLD_SUFFIX, Repository
 from litekeep.repository.manifest import TEXT_LENGTH_MAX
 from litekeep.repository.marks import Hold, encode_mark
+from litekeep.store.base import FAILURES
 from litekeep.when import When
 
 
@@ -70,11 +71,11 @@ def unhold(repositories: Sequence[Repository], when: When) -> RestorePoint:
 
 
 def _in_each(point: RestorePoint, work: Callable[[Snapshot], None]) -> None:
-    failed: StoreError | None = None
+    failed: LitekeepError | None = None
     for copy in point.copies:
         try:
             work(copy)
-        except StoreError as error:
+        except FAILURES as error:
             failed = failed or error
     if failed is not None:
         raise failed

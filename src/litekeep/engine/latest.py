@@ -7,10 +7,14 @@ changes the choice afterwards: a drill that fails, a suspect snapshot that is ac
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
+from litekeep.engine.job import remove_or_empty
 from litekeep.engine.points import read_quickly
 from litekeep.errors import BlobNotFound
+from litekeep.repository.catalog import latest_objects
 from litekeep.repository.layout import Repository, parse_object
-from litekeep.repository.manifest import ID_KEY
+from litekeep.repository.manifest import DATABASE_KEY, ID_KEY
 
 
 def renew_latest(repository: Repository) -> str | None:
@@ -39,5 +43,9 @@ def renew_latest(repository: Repository) -> str | None:
             return None
     except BlobNotFound:
         pass
-    repository.store.copy(newest.object, latest)
+    store, owner = repository.store, quote(repository.database)
+    store.copy(newest.object, latest)
+    for name in latest_objects(repository):  # of another format: older, or bad
+        if name != latest and store.head(name).metadata.get(DATABASE_KEY) == owner:
+            remove_or_empty(store, name)
     return newest.name

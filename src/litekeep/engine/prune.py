@@ -26,7 +26,7 @@ from litekeep.codec.formats import CODECS
 from litekeep.engine import events
 from litekeep.engine.points import nearest_first, read_quickly
 from litekeep.engine.retain import Candidate, Keep, RetentionPlan, plan_retention
-from litekeep.errors import BlobNotFound, NotFound, StateError, StoreError
+from litekeep.errors import BlobNotFound, LitekeepError, NotFound, StateError
 from litekeep.repository.catalog import Contents, Deleted, Snapshot
 from litekeep.repository.layout import (
     DELETED_SUFFIX,
@@ -36,6 +36,7 @@ from litekeep.repository.layout import (
 )
 from litekeep.repository.manifest import ID_KEY, encode
 from litekeep.repository.marks import Tombstone, encode_mark
+from litekeep.store.base import FAILURES
 
 _DAY = timedelta(days=1)
 
@@ -76,7 +77,7 @@ class PruneResult:
     plan: PrunePlan
     pruned: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
-    error: StoreError | None = None
+    error: LitekeepError | None = None
 
 
 @dataclass(slots=True, frozen=True)
@@ -130,7 +131,7 @@ def prune(
         for deleted in buried.deleted if buried and not plan.retention.pause else plan.due:
             if _erase(deleted):
                 done.deleted.append(deleted.object)
-    except StoreError as error:
+    except FAILURES as error:
         return PruneResult(plan, tuple(done.pruned), tuple(done.deleted), error)
     return PruneResult(plan, tuple(done.pruned), tuple(done.deleted))
 
