@@ -15,14 +15,16 @@ from litekeep.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from litekeep.engine.backup import BackupResult
-    from litekeep.engine.points import RestorePoint
-    from litekeep.engine.restore import RestorePlan, RestoreResult
+    from litekeep.engine.plan import RestorePlan
+    from litekeep.engine.points import Points, RestorePoint
+    from litekeep.engine.restore import RestoreResult
     from litekeep.engine.verify import VerifyResult
     from litekeep.library import backup, plan, restore, restore_points, verify
 
 _HOMES = {
     "BackupResult": "litekeep.engine.backup",
-    "RestorePlan": "litekeep.engine.restore",
+    "Points": "litekeep.engine.points",
+    "RestorePlan": "litekeep.engine.plan",
     "RestorePoint": "litekeep.engine.points",
     "RestoreResult": "litekeep.engine.restore",
     "VerifyResult": "litekeep.engine.verify",
@@ -36,6 +38,7 @@ _HOMES = {
 __all__ = [
     "BackupResult",
     "LitekeepError",
+    "Points",
     "RestorePlan",
     "RestorePoint",
     "RestoreResult",

@@ -17,7 +17,7 @@ libraries in one process drop each other's locks.  That is noticed, and refused.
 >>> result = litekeep.backup(folder / "app.db", state_dir=folder / "state")
 >>> result.integrity
 'ok'
->>> [point.name for point in litekeep.restore_points(folder / "app.db")] == [result.name]
+>>> [point.name for point in litekeep.restore_points(folder / "app.db").points] == [result.name]
 True
 >>> litekeep.restore(folder / "app.db", folder / "copy.db").is_proved
 True
@@ -39,8 +39,9 @@ from litekeep.config.settings import Settings, SnapshotSettings
 from litekeep.engine import events
 from litekeep.engine.backup import BackupResult
 from litekeep.engine.backup import backup as run_backup
-from litekeep.engine.points import RestorePoint, read_points
-from litekeep.engine.restore import RestorePlan, RestoreResult, plan_restore, plan_restore_file
+from litekeep.engine.plan import RestorePlan, plan_restore, plan_restore_file
+from litekeep.engine.points import Points, read_points
+from litekeep.engine.restore import RestoreResult
 from litekeep.engine.restore import restore as run_restore
 from litekeep.engine.verify import VerifyResult
 from litekeep.engine.verify import verify as run_verify
@@ -111,9 +112,9 @@ def backup(
 
 def restore_points(
     source: Database, *, database: str | None = None, config: Path | None = None
-) -> tuple[RestorePoint, ...]:
+) -> Points:
     """
-    Return what can be restored, newest first.
+    Return what can be restored, what else lies there, and which stores did not answer.
 
     Args:
         source: A database's path or name, or a store's URL or folder.
@@ -128,7 +129,7 @@ def restore_points(
     found = find_source(
         _settings(config, None), os.fspath(source), name=database, environ=_environ()
     )
-    return read_points(found.repositories).points
+    return read_points(found.repositories)
 
 
 def plan(
@@ -183,7 +184,7 @@ def plan_of(
     """
     file = None
     if source is not None:
-        file = single_file(settings, source, has_output=output is not None)
+        file = single_file(settings, source, has_output=output is not None, environ=environ)
     if file is not None:
         if at != "latest" or output is None:
             raise UserError(
@@ -256,7 +257,8 @@ def restore(
 
         DatabaseBusy: Somebody has the target open.
 
-        CorruptionError, StoreError: No copy could be read and proved.
+        CorruptionError, StoreError: No copy could be read and proved.  What *at* names,
+            and a single file, need not pass SQLite's check: then it is not proved.
     """
     planned = plan(
         source,

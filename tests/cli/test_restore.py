@@ -417,3 +417,117 @@ def test_a_snapshot_of_the_same_database_by_another_name_is_its_own(shell, app):
     assert "taken of" not in shell.run("restore", "app.db", "--replace").out
     listed = shell.run("list", "there/link", "--json").json["restore_points"]
     assert listed[0]["origin"]["path"] == str(app)
+
+
+def test_a_newer_point_that_is_damaged_is_named(shell, app, names):
+    """In the plan, in JSON, in the restore itself: never silently an older one."""
+    (manifest,) = (shell.folder / "app.db-backups").glob(f"*/*/{names[1]}.db.gz.json")
+    manifest.write_text("{}")
+    restore = ["restore", "app.db", "-o", "copy.db"]
+
+    dry = shell.run(*restore, "--dry-run")
+    assert f"Warning: passing over {names[1]}: not a manifest" in dry.out
+    assert f"warning: passing over {names[1]}: " in shell.run(*restore, "--dry-run", "-q").err
+    planned = shell.run(*restore, "--dry-run", "--json").json["plan"]
+    assert [one["name"] for one in planned["passed_over"]] == [names[1]]
+    done = shell.run(*restore, "--json")
+    assert [one["name"] for one in done.json["passed_over"]] == [names[1]]
+    assert f"warning: passing over {names[1]}: " in done.err
+    named = shell.run("restore", "app.db", "-o", "named.db", "--at", names[1])
+    assert named.code == 22
+    assert not (shell.folder / "named.db").exists()
+
+
+def test_a_dry_run_names_the_store_that_was_not_looked_at(shell, app, away):
+    shell.run("backup")
+
+    dry = shell.run("restore", "-o", "copy.db", "--dry-run")
+    assert "Warning: s3://bucket/x was not looked at: " in dry.out
+    planned = shell.run("restore", "-o", "copy.db", "--dry-run", "--json").json["plan"]
+    assert [item["store"] for item in planned["unread"]] == ["s3://bucket/x"]
+
+
+def test_an_unset_variable_is_not_the_newest_point(shell, app, names):
+    """`--at "$WHEN"` must not restore something else than was meant."""
+    for command in (["restore", "app.db", "-o", "copy.db"], ["dump", "app.db"]):
+        ran = shell.run(*command, "--at", "")
+        assert (ran.code, ran.out) == (2, "")
+    assert not (shell.folder / "copy.db").exists()
+
+
+def test_a_point_within_the_named_second_says_so(shell, app, names):
+    exact = shell.run("list", "app.db", "--json").json["restore_points"][0]["time"]
+
+    ran = shell.run("restore", "app.db", "-o", "x.db", "--dry-run", "--at", f"{exact[:19]}Z")
+    if exact[20:23] != "000":
+        assert "after the time asked for (names show seconds)" in ran.out
+    ran = shell.run("restore", "app.db", "-o", "x.db", "--dry-run", "--at", exact)
+    assert "  at the time asked for" in ran.out
+
+
+def hurt(path):
+    """Damage a page of a table, so that it can be opened and fails its check."""
+    make_database(path, rows=20_000)
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size // 2 // 4096 * 4096)
+        file.write(b"\x55" * 4096)
+    return path
+
+
+def test_the_undo_copy_of_a_damaged_database_can_be_undone(shell, app, names):
+    hurt_bytes = hurt(shell.folder / "hurt.db").read_bytes()
+    app.write_bytes(hurt_bytes)
+    ran = shell.run("restore", "app.db", "--replace")
+    assert ran.code == 0, ran.err
+
+    (undo_line,) = [line for line in ran.lines if "To undo: " in line]
+    undone = shell.run(*shlex.split(undo_line.partition("To undo: litekeep ")[2]))
+    assert undone.code == 0, undone.err
+    assert "Not proved: there is no manifest to compare it with; quick_check: fail" in undone.out
+    assert app.read_bytes() == hurt_bytes
+
+
+def test_the_undo_copy_of_what_is_no_database_is_undone_by_mv(shell, app, names):
+    garbage = b"\x55" * 10_000
+    app.write_bytes(garbage)
+    wal = shell.folder / "app.db-wal"
+    wal.write_bytes(b"what was in the log")
+    ran = shell.run("restore", "app.db", "--replace")
+    assert ran.code == 0, ran.err
+    assert count_rows(app) == 4
+
+    (line,) = [line for line in ran.lines if "To undo, while no application runs: " in line]
+    subprocess.run(line.partition("runs: ")[2], shell=True, check=True)
+    assert (app.read_bytes(), wal.read_bytes()) == (garbage, b"what was in the log")
+    assert not list(shell.folder.glob("*.undo-*"))
+
+
+def foreign(shell, path, stamp="20250908_120001"):
+    """Keep a file as an older script would: without a manifest."""
+    folder = shell.folder / "store"
+    folder.mkdir(exist_ok=True)
+    file = folder / f"app_{stamp}.db.gz"
+    file.write_bytes(gzip.compress(path.read_bytes()))
+    return file.name.removesuffix(".db.gz")
+
+
+def test_what_is_named_is_restored_though_its_check_fails(shell):
+    name = foreign(shell, hurt(shell.folder / "hurt.db"))
+
+    latest = shell.run("restore", "store", "-o", "copy.db")
+    assert latest.code == 23
+    assert "--at" in latest.err
+    assert not (shell.folder / "copy.db").exists()
+    named = shell.run("restore", "store", "-o", "copy.db", "--at", name, "--json")
+    assert (named.code, named.json["proved"]) == (0, False)
+    assert "quick_check: failed: " in named.json["unproven"]
+
+
+def test_a_restore_point_that_fails_its_check_is_dumped(shell):
+    """What is left of it is wanted, whatever SQLite says."""
+    foreign(shell, hurt(shell.folder / "hurt.db"))
+
+    for source in (["store", "--at", "latest"], ["store/app_20250908_120001.db.gz"]):
+        ran = shell.run("dump", *source)
+        assert ran.code == 20
+        assert ran.out.count("INSERT INTO") > 1000

@@ -35,7 +35,7 @@ def test_a_bucket_of_the_application_is_not_the_library_s(
     result = litekeep.backup(database, state_dir=database.parent / "state")
 
     assert [outcome.url for outcome in result.stores] == [f"{database}-backups"]
-    assert [point.name for point in litekeep.restore_points(database)] == [result.name]
+    assert [point.name for point in litekeep.restore_points(database).points] == [result.name]
 
 
 def test_latest_of_another_database_is_left_alone(database: Path) -> None:
@@ -126,7 +126,7 @@ def test_what_stands_is_told_with_the_error(database: Path, is_first: bool) -> N
     result = raised.value.result
     assert isinstance(result, litekeep.BackupResult)
     assert [outcome.error is None for outcome in result.stores] == [not is_first, is_first]
-    assert [point.name for point in litekeep.restore_points(folder)] == [result.name]
+    assert [point.name for point in litekeep.restore_points(folder).points] == [result.name]
 
 
 def test_a_backup_does_not_run_over_a_restore_that_was_cut_short(database: Path) -> None:

@@ -23,7 +23,9 @@ from litekeep.cli.options import (
 from litekeep.cli.points import point_fields, show_time
 from litekeep.config.settings import Settings
 from litekeep.engine.origin import show_origin
-from litekeep.engine.restore import RestorePlan, RestoreResult, restore
+from litekeep.engine.plan import RestorePlan
+from litekeep.engine.restore import RestoreResult, restore
+from litekeep.engine.undo import SIDECARS, can_be_restored
 from litekeep.library import plan_of
 from litekeep.sources import load_settings, zone_of
 from litekeep.units import show_duration, show_size
@@ -73,7 +75,7 @@ def command(
         settings,
         source,
         target,
-        at=at or "latest",
+        at="latest" if at is None else at,
         replace=replace,
         undo=not no_undo,
         assume_stopped=assume_stopped,
@@ -83,6 +85,8 @@ def command(
         for line in plan_lines(plan, settings):
             shown.say(line)
         if is_dry_run:
+            for warned in plan.warnings:
+                shown.hear(warned)
             if options.is_json:
                 output.json_object({"plan": plan_fields(plan)})
             return
@@ -105,13 +109,28 @@ def plan_lines(plan: RestorePlan, settings: Settings) -> list[str]:
         lines += [f"  from {copy.store.url}" for copy in plan.copies[:1]]
         lines += [f"  or, if that fails, {copy.store.url}" for copy in plan.copies[1:]]
     if plan.distance is not None:
-        lines.append(f"  {show_duration(plan.distance.total_seconds())} before the time asked for")
-    lines += [f"  passing over {p.name}: {p.state}" for p in plan.passed_over]
+        lines.append(f"  {_show_distance(plan.distance.total_seconds())}")
     lines.append(f"  to {plan.target}")
     if plan.target.exists():
         kept = "kept as an undo copy" if plan.keep_undo else "NOT kept"
         lines.append(f"  in the place of the file there, which is {kept}")
     return lines
+
+
+def _show_distance(seconds: float) -> str:
+    """
+    Return how far a point lies from the time that was asked for.
+
+    >>> _show_distance(75), _show_distance(-0.0004)
+    ('1 min 15 s before the time asked for', 'at the time asked for')
+    >>> _show_distance(-0.407)
+    '0.4 s after the time asked for (names show seconds)'
+    """
+    if abs(seconds) < 0.001:  # JSON shows milliseconds
+        return "at the time asked for"
+    if seconds > 0:
+        return f"{show_duration(seconds)} before the time asked for"
+    return f"{show_duration(max(0.1, -seconds))} after the time asked for (names show seconds)"
 
 
 def plan_fields(plan: RestorePlan) -> dict[str, Any]:
@@ -123,6 +142,7 @@ def plan_fields(plan: RestorePlan) -> dict[str, Any]:
         "output": str(plan.target),
         "replaces": plan.target.exists(),
         "keeps_undo": plan.keep_undo,
+        **_not_taken(plan),
     }
 
 
@@ -144,6 +164,19 @@ def as_json(result: RestoreResult) -> dict[str, Any]:
         "size_bytes": result.size,
         "sha256": result.sha256,
         "database_checksum": f"{result.database_checksum:016x}",
+        **_not_taken(plan),
+    }
+
+
+def _not_taken(plan: RestorePlan) -> dict[str, Any]:
+    return {
+        "passed_over": [
+            {"name": one.name, "time": output.iso(one.time), "reason": one.reason}
+            for one in plan.passed_over
+        ],
+        "unread": [
+            {"store": url, "error": output.error_fields(error)} for url, error in plan.unread
+        ],
     }
 
 
@@ -154,14 +187,24 @@ def _show(result: RestoreResult, shown: Shown) -> None:
     else:
         shown.say(f"Not proved: {result.unproven}")
     if result.undo is not None:
-        undo, goal = shlex.quote(str(result.undo)), shlex.quote(str(target))
         shown.say(f"Undo copy: {result.undo}")
-        logs = [end for end in ("-wal", "-journal") if Path(f"{result.undo}{end}").exists()]
-        if logs:  # what SQLite could not read is kept as it was
-            shown.say(
-                f"The old file could not be read. It needs what lies beside it: {', '.join(logs)}"
-            )
-        else:
-            shown.say(f"To undo: litekeep restore {undo} --output {goal} --replace")
+        for line in _how_to_undo(result.undo, target):
+            shown.say(line)
     summary = f"Restored {target}: {show_size(result.size)} in {show_duration(result.seconds)}"
     shown.end(summary, f"Restored {target}")
+
+
+def _how_to_undo(undo: Path, target: Path) -> list[str]:
+    copy, goal = shlex.quote(str(undo)), shlex.quote(str(target))
+    if can_be_restored(undo):
+        return [f"To undo: litekeep restore {copy} --output {goal} --replace"]
+    kept = [end for end in SIDECARS if Path(f"{undo}{end}").exists()]
+    removed = " ".join(shlex.quote(f"{target}{end}") for end in SIDECARS)
+    moved = "".join(
+        f" && mv {shlex.quote(f'{undo}{end}')} {shlex.quote(f'{target}{end}')}" for end in kept
+    )
+    return [
+        "The old file could not be read, and is kept as it was"
+        + (f", with what lies beside it: {', '.join(kept)}" if kept else ""),
+        f"To undo, while no application runs: rm -f {removed} && mv {copy} {goal}{moved}",
+    ]

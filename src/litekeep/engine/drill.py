@@ -27,8 +27,9 @@ from pathlib import Path
 from litekeep.clock import Clock, monotonic, now
 from litekeep.engine import events
 from litekeep.engine.latest import renew_latest
+from litekeep.engine.plan import plan_restore
 from litekeep.engine.points import RestorePoint, choose, read_points
-from litekeep.engine.restore import RestoreResult, plan_restore, restore
+from litekeep.engine.restore import RestoreResult, restore
 from litekeep.errors import (
     CorruptionError,
     DrillFailed,

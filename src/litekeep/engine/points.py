@@ -69,17 +69,27 @@ class Points:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A snapshot that was not chosen: its state is not fit, or no copy of it is whole."""
+
+    name: str
+    time: datetime
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """
     The restore point that was chosen.
 
-    `distance` is how long before the asked time it lies, None where no time was
-    asked; `passed_over` are newer points that would have fitted but for their state.
+    `distance` is how long before the asked time it lies (below zero: within the second
+    that was named, and after its beginning), None where no time was asked;
+    `passed_over` are newer ones that would have fitted, newest first.
     """
 
     point: RestorePoint
     distance: timedelta | None
-    passed_over: tuple[RestorePoint, ...]
+    passed_over: tuple[PassedOver, ...]
 
 
 def nearest_first(repositories: Iterable[Repository]) -> tuple[Repository, ...]:
@@ -149,25 +159,45 @@ def choose(points: Points, when: When) -> Choice:
 
     Raises:
         NotFound: There is none; the message names the nearest.
+
+        CorruptionError: No copy of the one that was named is whole.
     """
+    if isinstance(when, Named):
+        return Choice(_named(points, when.name), None, ())
     if not points.points:
         raise _nothing(points)
-    if isinstance(when, Named):
-        return Choice(_named(points.points, when.name), None, ())
     if isinstance(when, (Txid, Before)):
         raise NotFound(
             f"there is no txid {when.txid:016x}: this repository has no stream, only snapshots",
             hint=f"The newest snapshot is {_show(points.points[0])}.",
         )
-    before = [p for p in points.points if isinstance(when, Latest) or _is_by(p.time, when.time)]
+    before = [point for point in points.points if _is_within(point.time, when)]
     fit = [point for point in before if point.state not in _UNFIT]
     if not fit:
         raise _no_fit(points.points, before, when)
-    passed_over = tuple(before[: before.index(fit[0])])
-    distance = None
-    if isinstance(when, At):
-        distance = max(timedelta(0), when.time - fit[0].time)
-    return Choice(fit[0], distance, passed_over)
+    unfit = [PassedOver(p.name, p.time, p.state) for p in before[: before.index(fit[0])]]
+    passed_over = unfit + _broken_since(points, fit[0], when)
+    return Choice(
+        fit[0],
+        when.time - fit[0].time if isinstance(when, At) else None,
+        tuple(sorted(passed_over, key=lambda one: (one.time, one.name), reverse=True)),
+    )
+
+
+def _broken_since(points: Points, chosen: RestorePoint, when: Latest | At) -> list[PassedOver]:
+    """Return what is newer than *chosen* by its name, and whole in no store."""
+    whole = {copy.name for point in points.points for copy in point.copies}
+    since = chosen.time.replace(microsecond=0)
+    found: dict[str, PassedOver] = {}
+    for leftover in points.leftovers:
+        name, time = leftover.name, leftover.time
+        if name not in whole and time > since and _is_within(time, when):
+            found.setdefault(name, PassedOver(name, time, leftover.error.message))
+    return list(found.values())
+
+
+def _is_within(time: datetime, when: Latest | At) -> bool:
+    return isinstance(when, Latest) or _is_by(time, when.time)
 
 
 def _is_by(time: datetime, asked: datetime) -> bool:
@@ -184,17 +214,24 @@ def _is_by(time: datetime, asked: datetime) -> bool:
     return time <= asked
 
 
-def _named(points: Sequence[RestorePoint], name: str) -> RestorePoint:
-    for point in points:
+def _named(points: Points, name: str) -> RestorePoint:
+    for point in points.points:
         if any(copy.name == name for copy in point.copies):
             return point
-    near = difflib.get_close_matches(name, [point.name for point in points], n=2, cutoff=0)
+    for leftover in points.leftovers:
+        if leftover.name == name:
+            raise leftover.error
+    if not points.points:
+        raise _nothing(points)
+    near = difflib.get_close_matches(name, [p.name for p in points.points], n=2, cutoff=0)
     raise NotFound(f"no snapshot is called {name}", hint=f"The nearest: {', '.join(near)}.")
 
 
 def _nothing(points: Points) -> LitekeepError:
     if points.unread:
         return points.unread[0][1]
+    if points.leftovers:
+        return max(points.leftovers, key=lambda leftover: leftover.time).error
     return NotFound(
         "there are no restore points yet",
         hint="Make one with litekeep backup, or check the path or URL.",

@@ -1,7 +1,7 @@
 """
 Back to a restore point.
 
-    1  plan                  which point, from which copies, over what; is there room?
+    1  plan                  which point, from which copies, over what (engine/plan.py)
     2  complete              a swap that an earlier run left half done (engine/swap.py)
     3  fetch and prove       into a temporary file beside the target: every checksum,
                              then SQLite's check and the fsync beside each other
@@ -16,9 +16,7 @@ that the next run removes.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,71 +24,21 @@ from litekeep import faults, workers
 from litekeep.clock import Clock, monotonic, now
 from litekeep.engine import events
 from litekeep.engine.fetch import Fetch, Fetched
-from litekeep.engine.in_use import refuse_if_open
-from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.ownership import adopt_ownership
-from litekeep.engine.points import RestorePoint, choose, nearest_first, read_points
+from litekeep.engine.plan import Copy, RestorePlan
 from litekeep.engine.staging import opened_in, write_failed
 from litekeep.engine.swap import complete, swap
-from litekeep.engine.target import database_target, refuse_stored
-from litekeep.engine.undo import SIDECARS
 from litekeep.errors import (
     CorruptionError,
-    DatabaseUnusable,
     IntegrityFailed,
     LitekeepError,
     NoSpace,
-    NotFound,
-    TargetExists,
 )
-from litekeep.paths import exists, is_file, is_folder
-from litekeep.repository.catalog import Snapshot
-from litekeep.repository.layout import Repository
-from litekeep.repository.manifest import Manifest, Origin
 from litekeep.sqlite.check import FAILED, OK, Check
 from litekeep.sqlite.checking import CheckProcess
 from litekeep.sqlite.view import view_at_rest
-from litekeep.store.base import FAILURES, Store
-from litekeep.store.directory import DirectoryStore
+from litekeep.store.base import FAILURES
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead
-from litekeep.units import show_size
-from litekeep.when import Latest, When
-
-_MARGIN = 16 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Copy:
-    """One place to fetch a restore point from; `manifest` None proves nothing."""
-
-    store: Store
-    object: str
-    manifest: Manifest | None
-
-
-@dataclass(frozen=True, slots=True)
-class RestorePlan:
-    """
-    What a restore will do; `--dry-run` prints it.
-
-    `point` is None for a file of anybody's; `distance` is how long before the asked
-    time the point lies; `size` is the database's in bytes, None where unknown.
-    `unread` are the stores that did not answer: they may hold a newer point.  `taken_of`
-    is where the point was taken, if not here, or of another file than was named.
-    """
-
-    source: str
-    point: RestorePoint | None
-    distance: timedelta | None
-    passed_over: tuple[RestorePoint, ...]
-    copies: tuple[Copy, ...]
-    target: Path
-    replaces: bool
-    keep_undo: bool
-    assume_stopped: bool
-    size: int | None
-    unread: tuple[tuple[str, LitekeepError], ...] = ()
-    taken_of: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,121 +63,6 @@ class RestoreResult:
     size: int
 
 
-def plan_restore(
-    repositories: Sequence[Repository],
-    target: Path,
-    *,
-    when: When | None = None,
-    replace: bool = False,
-    keep_undo: bool = True,
-    assume_stopped: bool = False,
-    database: Path | None = None,
-    is_own_place: bool = False,
-) -> RestorePlan:
-    """
-    Decide what to restore, and whether it can be done; nothing is changed.
-
-    Args:
-        repositories: Where to look.
-
-        target: Where it goes.
-
-        when: The moment; the newest point that is fit if None.
-
-        replace: Put it in the place of a file that is there.
-
-        keep_undo: Keep that file as an undo copy.
-
-        assume_stopped: Nobody has it open, the caller says.
-
-        database: The live file whose backups these are said to be, where that is known.
-
-        is_own_place: *target* is that file, and nobody has named it as the target.
-
-    Raises:
-        NotFound: No restore point meets *when*.
-
-        UserError: What would take the place of *database* is of another file.
-
-        TargetExists: *target* is there and *replace* is not given.
-
-        DatabaseBusy: *target* is in use.
-
-        NoSpace: The disk has no room for a second file of that size.
-    """
-    points = read_points(nearest_first(repositories))
-    if not points.points and not points.unread:
-        places = ", ".join(repository.store.url for repository in repositories)
-        raise NotFound(
-            f"there are no restore points in {places}",
-            hint="Make one with litekeep backup; if they are elsewhere, name that place instead.",
-        )
-    choice = choose(points, when or Latest())
-    if is_own_place:
-        refuse_other(choice.point, points.points, target)
-    return _checked(
-        RestorePlan(
-            source=choice.point.store,
-            point=choice.point,
-            distance=choice.distance,
-            passed_over=choice.passed_over,
-            copies=tuple(map(_copy_of, choice.point.copies)),
-            target=database_target(target),
-            replaces=replace,
-            keep_undo=keep_undo,
-            assume_stopped=assume_stopped,
-            size=choice.point.size,
-            unread=tuple((repository.store.url, error) for repository, error in points.unread),
-            taken_of=taken_of(choice.point, database),
-        )
-    )
-
-
-def _copy_of(snapshot: Snapshot) -> Copy:
-    return Copy(snapshot.repository.store, snapshot.object, snapshot.manifest)
-
-
-def plan_restore_file(
-    file: Path,
-    target: Path,
-    *,
-    replace: bool = False,
-    keep_undo: bool = True,
-    assume_stopped: bool = False,
-) -> RestorePlan:
-    """
-    Plan to restore a single file of anybody's: gzip, zstd or a plain database.
-
-    Raises:
-        NotFound: There is no such file; and as `plan_restore`.
-    """
-    if not is_file(file):
-        raise NotFound(f"no file at {file}", hint="Check the path.")
-    for suffix in SIDECARS:
-        log = Path(f"{file}{suffix}")
-        if suffix != "-shm" and log.exists() and log.stat().st_size > 0:
-            raise DatabaseUnusable(
-                f"{file} is not whole without {log.name}",
-                hint="It is a database in use, or one whose application was killed: back it up "
-                "with litekeep backup, and restore that.",
-            )
-    copy = Copy(DirectoryStore(file.resolve().parent), file.resolve().name, None)
-    return _checked(
-        RestorePlan(
-            source=str(file),
-            point=None,
-            distance=None,
-            passed_over=(),
-            copies=(copy,),
-            target=database_target(target),
-            replaces=replace,
-            keep_undo=keep_undo,
-            assume_stopped=assume_stopped,
-            size=None,
-        )
-    )
-
-
 def restore(plan: RestorePlan, report: events.Report = events.ignore) -> RestoreResult:
     """
     Carry out *plan*.
@@ -244,29 +77,6 @@ def restore(plan: RestorePlan, report: events.Report = events.ignore) -> Restore
     return _Restore(plan, report).run(started)
 
 
-def _checked(plan: RestorePlan) -> RestorePlan:
-    target = plan.target
-    if not is_folder(target.parent):
-        raise NotFound(f"no folder at {target.parent}", hint="Make it first, or check the path.")
-    refuse_stored(target)
-    if exists(target) and not plan.replaces:
-        raise TargetExists(
-            f"{target} exists",
-            hint="Give --replace to put the restored database in its place (the old one is "
-            "kept as an undo copy), or another path with --output.",
-        )
-    refuse_if_open(target, assume_stopped=plan.assume_stopped)
-    room = os.statvfs(target.parent)
-    free = room.f_bavail * room.f_frsize
-    if plan.size is not None and free < plan.size + _MARGIN:
-        raise NoSpace(
-            f"{target.parent} has {show_size(free)} free; the database needs "
-            f"{show_size(plan.size)}",
-            hint="Free some space, or restore to another disk with --output.",
-        )
-    return plan
-
-
 @dataclass(frozen=True, slots=True)
 class _Restore:
     plan: RestorePlan
@@ -275,8 +85,8 @@ class _Restore:
 
     def run(self, started: float) -> RestoreResult:
         plan, target = self.plan, self.plan.target
-        for url, unread in plan.unread:
-            self.report(events.Warned(f"{url} was not looked at: {unread.message}", unread.hint))
+        for warned in plan.warnings:
+            self.report(warned)
         if complete(target, assume_stopped=plan.assume_stopped):
             self.report(events.Note(f"completed the restore of {target} that was cut short"))
         self._clean(target.parent)
@@ -306,10 +116,11 @@ class _Restore:
     def _proved(self, copy: Copy, path: Path, file: BinaryIO) -> tuple[Fetched, Check]:
         fetched = self._fetch(copy, path, file)
         check = self._prove(path, file, fetched)
-        if check.result == FAILED and not self._is_known_bad(copy):
+        if check.result == FAILED and not self._is_accepted(copy):
             raise IntegrityFailed(
                 f"{copy.object}: quick_check failed: {check.detail}",
-                hint="Restore an earlier point.",
+                hint="Restore an earlier point, or give the name of this one to --at to take it "
+                "as it is.",
             )
         return fetched, check
 
@@ -377,9 +188,17 @@ class _Restore:
             raise write_failed(error, path) from error
         return check
 
-    def _is_known_bad(self, copy: Copy) -> bool:
-        """Whether the snapshot was made of a database that failed its check then."""
-        return copy.manifest is not None and copy.manifest.check.result == FAILED
+    def _is_accepted(self, copy: Copy) -> bool:
+        """
+        Say whether a copy may fail its check.
+
+        Either it was made of a database that failed it then; or somebody asked for it by
+        name, and its bytes are those of its manifest or there is no other copy.
+        """
+        if copy.manifest is not None and copy.manifest.check.result == FAILED:
+            return True
+        is_last = copy is self.plan.copies[-1]
+        return self.plan.accepts_failed_check and (copy.manifest is not None or is_last)
 
 
 def _fsync(file: BinaryIO) -> None:
@@ -388,8 +207,9 @@ def _fsync(file: BinaryIO) -> None:
 
 
 def _why_unproven(copy: Copy, check: Check) -> str | None:
+    reasons = []
     if copy.manifest is None:
-        return "there is no manifest to compare it with"
+        reasons.append("there is no manifest to compare it with")
     if check.result != OK:
-        return f"quick_check: {check.result}: {check.detail}"
-    return None
+        reasons.append(f"quick_check: {check.result}: {check.detail}")
+    return "; ".join(reasons) or None

@@ -19,7 +19,8 @@ from datetime import datetime
 from pathlib import Path
 
 from litekeep import faults
-from litekeep.errors import StoreError
+from litekeep.errors import NotADatabase, StoreError
+from litekeep.sqlite.header import HEADER_SIZE, read_header
 from litekeep.store.files import fsync_folder
 
 SIDECARS = ("-wal", "-shm", "-journal")
@@ -48,6 +49,31 @@ def undo_name(target: Path, time: datetime) -> Path:
 def undo_of(path: Path, target: Path, undo: Path) -> Path:
     """Return the undo name of *path*, which is the target or one of its sidecars."""
     return undo.with_name(undo.name + path.name.removeprefix(target.name))
+
+
+def can_be_restored(undo: Path) -> bool:
+    """
+    Say whether `litekeep restore` can take an undo copy.
+
+    It cannot take what needs the log beside it, nor what does not begin as a database or
+    is no whole number of pages: SQLite could not read the old file, and it was kept as it was.
+    """
+    size = undo.stat().st_size
+    if logs_beside(undo):
+        return False
+    if size == 0:
+        return True
+    try:
+        with undo.open("rb") as file:
+            return size % read_header(file.read(HEADER_SIZE)).page_size == 0
+    except NotADatabase:
+        return False
+
+
+def logs_beside(database: Path) -> list[Path]:
+    """Return the log and the journal beside a database that are not empty."""
+    logs = (Path(f"{database}{suffix}") for suffix in SIDECARS if suffix != "-shm")
+    return [path for path in logs if path.exists() and path.stat().st_size > 0]
 
 
 def link(path: Path, undo: Path) -> None:

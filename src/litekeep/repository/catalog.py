@@ -31,6 +31,7 @@ from litekeep.repository.layout import (
     HOLD_SUFFIX,
     LATEST,
     MANIFEST_SUFFIX,
+    ObjectName,
     Repository,
     parse_object,
 )
@@ -107,11 +108,23 @@ class Deleted:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """An object that is part of no whole snapshot, and what is wrong with it."""
+    """
+    An object that is part of no whole snapshot, and what is wrong with it.
+
+    `name` is that of the snapshot, and `time` the one in it.
+    """
 
     repository: Repository
     object: str
     error: CorruptionError | StoreError
+
+    @property
+    def name(self) -> str:
+        return _parsed(self.object, self.repository).name
+
+    @property
+    def time(self) -> datetime:
+        return _parsed(self.object, self.repository).time
 
 
 Item = Snapshot | Deleted | Leftover
@@ -200,6 +213,12 @@ def database_folders(repository: Repository) -> Mapping[str, Sequence[str]]:
     return {folder: sorted(names) for folder, names in sorted(found.items())}
 
 
+def _parsed(data_object: str, repository: Repository) -> ObjectName:
+    parsed = parse_object(data_object, repository.zone)
+    assert parsed is not None, "other names were passed over"
+    return parsed
+
+
 def _candidates(repository: Repository) -> list[_Candidate]:
     data: dict[str, Blob] = {}
     companions: dict[str, dict[str, Blob]] = {}
@@ -254,11 +273,11 @@ def _look_at_data(repository: Repository, blob: Blob) -> Snapshot | Leftover | N
             blob.name,
             CorruptionError(
                 f"{blob.name} has no manifest",
-                hint="A backup was cut short, or its manifest was lost.",
+                hint="A backup was cut short, or its manifest was lost; litekeep restore takes "
+                "the file itself all the same.",
             ),
         )
-    parsed = parse_object(blob.name, repository.zone)
-    assert parsed is not None
+    parsed = _parsed(blob.name, repository)
     return Snapshot(repository, parsed.name, blob.name, parsed.time, blob.size, None)
 
 
@@ -273,8 +292,7 @@ def _look_at_manifest(candidate: _Candidate, blob: Blob) -> Snapshot | Leftover 
         return None  # removed meanwhile
     except (CorruptionError, StoreError) as error:
         return Leftover(repository, manifest_name, _refusal(error))
-    parsed = parse_object(name, repository.zone)
-    assert parsed is not None
+    parsed = _parsed(name, repository)
     if manifest.object != name or manifest.name != parsed.name:
         wrong = FormatError(f"{manifest_name} is the manifest of {manifest.object}")
         return Leftover(repository, manifest_name, wrong)
@@ -288,8 +306,7 @@ def _look_at_manifest(candidate: _Candidate, blob: Blob) -> Snapshot | Leftover 
 
 def _look_at_tombstone(candidate: _Candidate, blob: Blob) -> Deleted | Leftover | None:
     repository = candidate.repository
-    parsed = parse_object(candidate.object, repository.zone)
-    assert parsed is not None
+    parsed = _parsed(candidate.object, repository)
     try:
         tombstone = _read_mark(repository, blob, Tombstone)
     except BlobNotFound:

@@ -1,0 +1,231 @@
+"""
+What a restore will do: chosen, and held against the disk, before anything is touched.
+
+The plan is a value.  `--dry-run` shows it, and `restore.py` carries it out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from litekeep.engine import events
+from litekeep.engine.in_use import refuse_if_open
+from litekeep.engine.origin import refuse_other, taken_of
+from litekeep.engine.points import (
+    PassedOver,
+    RestorePoint,
+    choose,
+    nearest_first,
+    read_points,
+)
+from litekeep.engine.target import database_target, refuse_stored
+from litekeep.engine.undo import logs_beside
+from litekeep.errors import DatabaseUnusable, LitekeepError, NoSpace, NotFound, TargetExists
+from litekeep.paths import exists, is_file, is_folder
+from litekeep.repository.catalog import Snapshot
+from litekeep.repository.layout import Repository
+from litekeep.repository.manifest import Manifest, Origin
+from litekeep.store.base import Store
+from litekeep.store.directory import DirectoryStore
+from litekeep.units import show_size
+from litekeep.when import Latest, Named, When
+
+_MARGIN = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One place to fetch a restore point from; `manifest` None proves nothing."""
+
+    store: Store
+    object: str
+    manifest: Manifest | None
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """
+    What a restore will do; `--dry-run` prints it.
+
+    `point` is None for a file of anybody's; `distance` and `passed_over` are as in
+    `points.Choice`; `size` is the database's in bytes, None where unknown.  `unread` are
+    the stores that did not answer: they may hold a newer point.  `taken_of` is where the
+    point was taken, if not here, or of another file than was named.  `accepts_failed_check`
+    says that SQLite's check may find damage: of what was asked for by its name.
+    """
+
+    source: str
+    point: RestorePoint | None
+    distance: timedelta | None
+    passed_over: tuple[PassedOver, ...]
+    copies: tuple[Copy, ...]
+    target: Path
+    replaces: bool
+    keep_undo: bool
+    assume_stopped: bool
+    size: int | None
+    unread: tuple[tuple[str, LitekeepError], ...] = ()
+    taken_of: Origin | None = None
+    accepts_failed_check: bool = False
+
+    @property
+    def warnings(self) -> tuple[events.Warned, ...]:
+        """What the choice could not look at, or did not take though it is newer."""
+        return (
+            *(
+                events.Warned(f"{url} was not looked at: {error.message}", error.hint)
+                for url, error in self.unread
+            ),
+            *(events.Warned(f"passing over {p.name}: {p.reason}") for p in self.passed_over),
+        )
+
+
+def plan_restore(
+    repositories: Sequence[Repository],
+    target: Path,
+    *,
+    when: When | None = None,
+    replace: bool = False,
+    keep_undo: bool = True,
+    assume_stopped: bool = False,
+    database: Path | None = None,
+    is_own_place: bool = False,
+) -> RestorePlan:
+    """
+    Decide what to restore, and whether it can be done; nothing is changed.
+
+    Args:
+        repositories: Where to look.
+
+        target: Where it goes.
+
+        when: The moment; the newest point that is fit if None.
+
+        replace: Put it in the place of a file that is there.
+
+        keep_undo: Keep that file as an undo copy.
+
+        assume_stopped: Nobody has it open, the caller says.
+
+        database: The live file whose backups these are said to be, where that is known.
+
+        is_own_place: *target* is that file, and nobody has named it as the target.
+
+    Raises:
+        NotFound: No restore point meets *when*.
+
+        UserError: What would take the place of *database* is of another file.
+
+        CorruptionError: No copy of the one that *when* names is whole.
+
+        TargetExists: *target* is there and *replace* is not given.
+
+        DatabaseBusy: *target* is in use.
+
+        NoSpace: The disk has no room for a second file of that size.
+    """
+    points = read_points(nearest_first(repositories))
+    if not points.points and not points.unread and not points.leftovers:
+        places = ", ".join(repository.store.url for repository in repositories)
+        raise NotFound(
+            f"there are no restore points in {places}",
+            hint="Make one with litekeep backup; if they are elsewhere, name that place instead.",
+        )
+    when = when or Latest()
+    choice = choose(points, when)
+    if is_own_place:
+        refuse_other(choice.point, points.points, target)
+    return _checked(
+        RestorePlan(
+            source=choice.point.store,
+            point=choice.point,
+            distance=choice.distance,
+            passed_over=choice.passed_over,
+            copies=tuple(map(_copy_of, choice.point.copies)),
+            target=database_target(target),
+            replaces=replace,
+            keep_undo=keep_undo,
+            assume_stopped=assume_stopped,
+            size=choice.point.size,
+            unread=tuple((repository.store.url, error) for repository, error in points.unread),
+            taken_of=taken_of(choice.point, database),
+            accepts_failed_check=isinstance(when, Named),
+        )
+    )
+
+
+def _copy_of(snapshot: Snapshot) -> Copy:
+    return Copy(snapshot.repository.store, snapshot.object, snapshot.manifest)
+
+
+def plan_restore_file(
+    file: Path,
+    target: Path,
+    *,
+    replace: bool = False,
+    keep_undo: bool = True,
+    assume_stopped: bool = False,
+) -> RestorePlan:
+    """
+    Plan to restore a single file of anybody's: gzip, zstd or a plain database.
+
+    Raises:
+        NotFound: There is no such file; and as `plan_restore`.
+    """
+    if not is_file(file):
+        raise NotFound(f"no file at {file}", hint="Check the path.")
+    for log in logs_beside(file):
+        raise DatabaseUnusable(
+            f"{file} is not whole without {log.name}",
+            hint="It is a database in use, or one whose application was killed: back it up "
+            "with litekeep backup, and restore that.",
+        )
+    copy = Copy(DirectoryStore(file.resolve().parent), file.resolve().name, None)
+    return _checked(
+        RestorePlan(
+            source=str(file),
+            point=None,
+            distance=None,
+            passed_over=(),
+            copies=(copy,),
+            target=database_target(target),
+            replaces=replace,
+            keep_undo=keep_undo,
+            assume_stopped=assume_stopped,
+            size=None,
+            accepts_failed_check=True,
+        )
+    )
+
+
+def _checked(plan: RestorePlan) -> RestorePlan:
+    target = plan.target
+    if not is_folder(target.parent):
+        raise NotFound(f"no folder at {target.parent}", hint="Make it first, or check the path.")
+    refuse_stored(target)
+    if exists(target) and not plan.replaces:
+        raise TargetExists(
+            f"{target} exists",
+            hint="Give --replace to put the restored database in its place (the old one is "
+            "kept as an undo copy), or another path with --output.",
+        )
+    refuse_if_open(target, assume_stopped=plan.assume_stopped)
+    room = os.statvfs(target.parent)
+    free = room.f_bavail * room.f_frsize
+    if plan.size is not None:
+        _refuse_without_room(target.parent, free, plan.size)
+    return plan
+
+
+def _refuse_without_room(folder: Path, free: int, size: int) -> None:
+    margin = min(_MARGIN, size // 16)
+    if free < size + margin:
+        raise NoSpace(
+            f"{folder} has {show_size(free)} free; the database needs {show_size(size)}, and "
+            f"{show_size(margin)} to spare",
+            hint="Free some space, or restore to another disk with --output.",
+        )
