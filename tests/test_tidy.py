@@ -24,7 +24,10 @@ FUNCTION_LINES_MAX = 70
 COLUMNS_MAX = 100
 
 #: Seen by all; they see nothing but each other.
-FOUNDATION = {"errors", "units", "clock", "faults", "secret", "version", "when", "workers", "paths"}
+FOUNDATION = {
+    *("errors", "units", "clock", "documents", "faults", "paths", "secret", "version", "when"),
+    "workers",
+}
 
 #: A room may import itself, the foundation, and the rooms that it names here.
 ROOMS: dict[str, set[str]] = {

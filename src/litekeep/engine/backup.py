@@ -367,7 +367,9 @@ def _manifest(
             result=cast("CheckResult", captured.check.result), detail=captured.check.detail
         ),
         row_counts=captured.check.row_counts,
-        durations=Durations(held_seconds=captured.held_seconds, total_seconds=seconds),
+        durations=Durations(
+            held_seconds=round(captured.held_seconds, 4), total_seconds=round(seconds, 4)
+        ),
     )
 
 

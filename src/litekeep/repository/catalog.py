@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from litekeep.codec.formats import CODECS
 from litekeep.errors import AccessDenied, BlobNotFound, CorruptionError, FormatError, StoreError
@@ -48,6 +48,9 @@ from litekeep.repository.marks import (
 from litekeep.store.base import Blob
 
 FOREIGN = "foreign"
+
+#: Names bear the time of a zone, and who reads them may be in another, 26 hours from it.
+_ZONES_DIFFER_MAX = timedelta(hours=27)
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,9 @@ def _look_at_manifest(candidate: _Candidate, blob: Blob) -> Snapshot | Leftover 
     parsed = _parsed(name, repository)
     if manifest.object != name or manifest.name != parsed.name:
         wrong = FormatError(f"{manifest_name} is the manifest of {manifest.object}")
+        return Leftover(repository, manifest_name, wrong)
+    if abs(manifest.captured_at - parsed.time) > _ZONES_DIFFER_MAX:
+        wrong = FormatError(f"{manifest_name} is of another time: {manifest.captured_at}")
         return Leftover(repository, manifest_name, wrong)
     if candidate.data is None:
         missing = CorruptionError(f"{name} is missing, though its manifest is there")

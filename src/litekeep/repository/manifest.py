@@ -6,7 +6,8 @@ passes over fields that it does not know and refuses a higher `format_version`.
 
 A manifest comes from a store, so nothing in it is believed before it is bounded:
 `decode` checks types, lengths and ranges, and the catalogue checks that it lies
-beside the object that it names.
+beside the object that it names.  It carries a checksum of itself (`documents.py`), so
+that no flipped bit of it goes unseen, in whatever field.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from litekeep.documents import decode_document, encode_document
 from litekeep.errors import FormatError
 
 FORMAT_VERSION = 1
@@ -119,8 +121,8 @@ _DECODER = msgspec.json.Decoder(Manifest)
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the manifest as it is stored: indented, for people read it too."""
-    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+    """Return the manifest as it is stored: with a checksum of itself."""
+    return encode_document(msgspec.to_builtins(manifest))
 
 
 def decode(data: bytes) -> Manifest:
@@ -128,9 +130,11 @@ def decode(data: bytes) -> Manifest:
     Return the manifest in *data*.
 
     Raises:
-        FormatError: It is none, or one of a later version of this package.
+        FormatError: It is none, is damaged, or is one of a later version of this package.
     """
     try:
-        return _DECODER.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        manifest = _DECODER.decode(data)
+        decode_document(data)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise FormatError(f"not a manifest: {error}") from error
+    return manifest

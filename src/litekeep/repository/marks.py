@@ -22,6 +22,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from litekeep.documents import decode_document, encode_document
 from litekeep.errors import FormatError
 from litekeep.repository.manifest import Instant, Manifest, Seconds, Sha256, Text
 
@@ -94,8 +95,8 @@ _DECODERS: dict[type[Struct], msgspec.json.Decoder[Struct]] = {
 
 
 def encode_mark(mark: Proof | Hold | Acceptance | Tombstone) -> bytes:
-    """Return the mark as it is stored."""
-    return msgspec.json.format(msgspec.json.encode(mark), indent=2) + b"\n"
+    """Return the mark as it is stored: with a checksum of itself, as a manifest."""
+    return encode_document(msgspec.to_builtins(mark))
 
 
 def decode_mark(kind: type[Mark], data: bytes) -> Mark:
@@ -103,11 +104,13 @@ def decode_mark(kind: type[Mark], data: bytes) -> Mark:
     Return the mark in *data*.
 
     Raises:
-        FormatError: It is none of this kind, or one of a later version of this package.
+        FormatError: It is none of this kind, is damaged, or is one of a later version of this
+            package.
     """
     try:
         found = _DECODERS[kind].decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        decode_document(data)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise FormatError(f"not a {kind.__name__.lower()}: {error}") from error
     assert isinstance(found, kind)
     return found

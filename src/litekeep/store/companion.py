@@ -2,7 +2,8 @@
 The hidden file beside a blob in a directory that holds the blob's metadata.
 
     app.ltx            the blob
-    .app.ltx.meta      {"entries": [{"inode", "mtime_ns", "size", "metadata"}, ...]}
+    .app.ltx.meta      {"entries": [{"inode", "mtime_ns", "size", "metadata"}, ...],
+                        "self_sha256"}
 
 Two files cannot be replaced at one instant, so each entry says which file it
 describes, and a companion may hold two entries: for the blob that is there and
@@ -24,7 +25,6 @@ times.  So where no entry fits and there is only one, its size decides.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import re
 import stat
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from litekeep import faults
+from litekeep.documents import decode_document, encode_document
 from litekeep.errors import FormatError
 from litekeep.store.temporary import temporary_file
 
@@ -107,7 +108,7 @@ def write_entries(path: Path, entries: Sequence[Entry]) -> None:
     }
     with temporary_file(path.parent) as (temporary, file):
         faults.reach(f"write {companion.name}")
-        file.write(json.dumps(document, indent=1).encode())
+        file.write(encode_document(document))
         faults.reach(f"fsync {companion.name}")
         os.fsync(file.fileno())
         faults.reach(f"rename {companion.name}")
@@ -143,7 +144,7 @@ def _read(companion: Path) -> list[Entry]:
     try:
         if len(data) > COMPANION_SIZE_MAX:
             raise ValueError("it is too large")
-        return [_entry(fields) for fields in json.loads(data)["entries"]]
+        return [_entry(fields) for fields in decode_document(data)["entries"]]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise _unreadable(companion, str(error)) from error
 

@@ -4,12 +4,12 @@ What a restore takes, what it passes over, and that it says so.
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from litekeep.engine import plan as plans
 from litekeep.engine.plan import RestorePlan, plan_restore
 from litekeep.errors import CorruptionError, NoSpace, NotFound
 from litekeep.repository.layout import Repository, manifest_of
@@ -120,7 +120,7 @@ def test_a_small_database_fits_on_a_small_file_system(
         f_bavail = 13_100
         f_frsize = 1
 
-    monkeypatch.setattr(plans.os, "statvfs", lambda _: Room)
+    monkeypatch.setattr(os, "statvfs", lambda _: Room)
     plan(repository, folder=tmp_path)
     Room.f_bavail = 12_300
     with pytest.raises(NoSpace, match=r"needs 12.0 KiB, and 768 B to spare"):

@@ -212,6 +212,20 @@ def test_manifests_that_changed_places_are_no_manifests(repository):
     assert leftovers(contents)[manifest_of(first)].endswith(f"is the manifest of {second}")
 
 
+def test_a_manifest_of_another_time_than_its_name_is_none(repository):
+    """Names bear the time of a zone, which the reader may not know."""
+    near, far = put(repository), put(repository, TIME + timedelta(days=9))
+    for name, hours in ((near, 14), (far, 40)):
+        parsed = parse_object(name, UTC)
+        assert parsed is not None
+        other = manifest_for(name, parsed.time + timedelta(hours=hours))
+        repository.store.put(manifest_of(name), encode(other))
+
+    contents = read_contents(repository)
+    assert [item.object for item in contents.snapshots] == [near]
+    assert "of another time" in leftovers(contents)[manifest_of(far)]
+
+
 def test_other_databases_and_other_files_are_passed_over(repository):
     mine = put(repository)
     put(replace(repository, database="other"))

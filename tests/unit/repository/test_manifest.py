@@ -4,6 +4,7 @@ A manifest comes from a store: it is whole and in range, or a `FormatError`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from datetime import UTC, datetime
@@ -53,7 +54,8 @@ MANIFEST = Manifest(
     row_counts={"t": 1},
     durations=Durations(held_seconds=0.1, total_seconds=0.2),
 )
-FIELDS: dict[str, Any] = json.loads(encode(MANIFEST))
+STORED: dict[str, Any] = json.loads(encode(MANIFEST))
+FIELDS = {name: value for name, value in STORED.items() if name != "self_sha256"}
 
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
@@ -77,7 +79,13 @@ def changed(path: tuple[str, ...], value: object) -> bytes:
     for name in path[:-1]:
         inner = inner[name]
     inner[path[-1]] = value
-    return json.dumps(fields).encode()
+    return stored(fields)
+
+
+def stored(fields: dict[str, Any]) -> bytes:
+    """Return *fields* with the checksum that docs/formats.md tells how to compute."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return json.dumps({**fields, "self_sha256": hashlib.sha256(text.encode()).hexdigest()}).encode()
 
 
 def decoded_or_refused(data: bytes) -> Manifest | None:
@@ -175,13 +183,13 @@ def test_every_field_is_needed(path):
         inner = inner[name]
     del inner[path[-1]]
     if path == ("check", "detail"):  # it has a default
-        assert decode(json.dumps(fields).encode()).check.detail == ""
+        assert decode(stored(fields)).check.detail == ""
         return
     if path == ("origin",):  # a later field
-        assert decode(json.dumps(fields).encode()).origin is None
+        assert decode(stored(fields)).origin is None
         return
     with pytest.raises(FormatError):
-        decode(json.dumps(fields).encode())
+        decode(stored(fields))
 
 
 def test_where_a_database_lies_is_always_text_that_a_manifest_can_hold():
@@ -190,3 +198,17 @@ def test_where_a_database_lies_is_always_text_that_a_manifest_can_hold():
     origin = origin_of(os.fsdecode(path))
 
     assert decode(encode(structs.replace(MANIFEST, origin=origin))).origin == origin
+
+
+def test_every_flipped_bit_that_changes_a_field_is_seen():
+    data = encode(MANIFEST)
+    for place in range(len(data)):
+        for bit in range(8):
+            flipped = bytearray(data)
+            flipped[place] ^= 1 << bit
+            assert decoded_or_refused(bytes(flipped)) is None, (place, bit)
+
+
+def test_a_manifest_without_its_checksum_is_refused():
+    with pytest.raises(FormatError, match="self_sha256"):
+        decode(json.dumps(FIELDS).encode())

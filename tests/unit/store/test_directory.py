@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from litekeep import faults
+from litekeep.documents import encode_document
 from litekeep.errors import (
     AccessDenied,
     BlobNotFound,
@@ -201,11 +202,26 @@ def test_metadata_of_a_file_that_was_replaced_by_others_does_not_count(
 
 def test_damaged_metadata_is_an_error_that_names_its_file(store: DirectoryStore, root: Path):
     store.put("name", b"data", metadata={"a": "1"})
-    for text in ("", "[]", '{"entries": [{}]}', '{"entries": [{"inode": 1}]}', "x" * 70000):
-        (root / ".name.meta").write_text(text)
+    entries: list[Any] = [[{}], [{"inode": 1}], 1]
+    documents = [encode_document({"entries": each}) for each in entries]
+    for text in (b"", b"[]", b'{"entries": []}', b"x" * 70000, encode_document({}), *documents):
+        (root / ".name.meta").write_bytes(text)
         with pytest.raises(LitekeepError, match=r"\.name\.meta cannot be read") as caught:
             store.head("name")
         assert "Remove it" in (caught.value.hint or "")
+
+
+def test_every_flipped_bit_of_the_metadata_is_seen(store: DirectoryStore, root: Path):
+    store.put("name", b"data", metadata={"a": "1"})
+    companion = root / ".name.meta"
+    data = companion.read_bytes()
+    for place in range(len(data)):
+        for bit in range(8):
+            companion.write_bytes(
+                data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+            )
+            with pytest.raises(FormatError):
+                store.head("name")
 
 
 @pytest.mark.parametrize("step", ["write", "fsync", "rename", "link", "create", "mkdir"])
