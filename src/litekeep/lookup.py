@@ -21,8 +21,8 @@ from litekeep.codec.formats import CODECS
 from litekeep.config.places import Place, is_url, join_url, kind_of
 from litekeep.errors import NotFound, UserError
 from litekeep.opening import open_repository
-from litekeep.repository.catalog import database_folders
 from litekeep.repository.layout import Repository, parse_object
+from litekeep.repository.names import database_folders
 
 NAMES_SHOWN_MAX = 10
 

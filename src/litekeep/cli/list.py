@@ -17,7 +17,7 @@ from litekeep.cli.options import (
     database_option,
     source_argument,
 )
-from litekeep.cli.points import point_fields, show_time
+from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.clock import now
 from litekeep.engine.points import Points, RestorePoint, read_points
 from litekeep.errors import LitekeepError
@@ -100,6 +100,7 @@ def _as_json(source: Source, points: Points) -> dict[str, Any]:
             {"store": repository.store.url, "error": output.error_fields(error)}
             for repository, error in points.unread
         ],
+        "lacking": [lack_fields(lack) for lack in points.lacks],
     }
 
 
@@ -119,6 +120,12 @@ def _warn(points: Points, about: str) -> None:
         output.line(f"{start}{repository.store.url} is not listed: {error.message}", is_error=True)
         if error.hint:
             output.line(f"hint: {error.hint}", is_error=True)
+    for lack in points.lacks:
+        if lack.has_newest:
+            continue  # retention may have taken the others there; verify tells of them
+        output.line(f"{start}{lack.message}", is_error=True)
+        if lack.hint:
+            output.line(f"hint: {lack.hint}", is_error=True)
     for leftover in points.leftovers:
         output.line(
             f"{start}{leftover.repository.store.url}: {leftover.error.message}", is_error=True

@@ -1,5 +1,5 @@
 """
-Restore points, as `list` and `restore` show them.
+Restore points, as `list`, `restore` and `verify` show them.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from litekeep.cli import output
+from litekeep.engine.lacks import Lack
 from litekeep.engine.points import RestorePoint
 
 
@@ -28,6 +29,11 @@ def point_fields(point: RestorePoint) -> dict[str, Any]:
         "proof": _proof_fields(point),
         "state": point.state,
     }
+
+
+def lack_fields(lack: Lack) -> dict[str, Any]:
+    """Return what a store lacks as JSON."""
+    return {"store": lack.repository.store.url, "names": list(lack.names)}
 
 
 def show_time(time: datetime, zone: tzinfo) -> str:

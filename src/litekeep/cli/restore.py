@@ -20,7 +20,7 @@ from litekeep.cli.options import (
     dry_run_option,
     source_argument,
 )
-from litekeep.cli.points import point_fields, show_time
+from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.config.settings import Settings
 from litekeep.engine.origin import show_origin
 from litekeep.engine.plan import RestorePlan
@@ -177,6 +177,7 @@ def _not_taken(plan: RestorePlan) -> dict[str, Any]:
         "unread": [
             {"store": url, "error": output.error_fields(error)} for url, error in plan.unread
         ],
+        "lacking": [lack_fields(lack) for lack in plan.lacks],
     }
 
 

@@ -17,6 +17,7 @@ from litekeep.cli.options import (
     database_option,
     source_argument,
 )
+from litekeep.cli.points import lack_fields
 from litekeep.config.places import state_folder
 from litekeep.engine.verify import VerifyResult, verify
 from litekeep.errors import LitekeepError
@@ -81,6 +82,7 @@ def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
             }
             for damage in result.damaged
         ],
+        "lacking": [lack_fields(lack) for lack in result.lacks],
     }
 
 
@@ -93,6 +95,8 @@ def _show(result: VerifyResult, shown: Shown) -> None:
             shown.say(f"Damaged: {place}: {damage.error.message}")
         else:
             shown.say(f"Not verified: {damage.store}: {damage.error.message}")
+    for lack in result.lacks:
+        shown.say(f"Lacking: {lack.message}")
     if not result.checked and not result.damaged:
         return  # the error says that there was nothing to read
     count = f"{result.checked} snapshot{'s' if result.checked != 1 else ''}"

@@ -42,3 +42,16 @@ def codec_of_file(first_bytes: bytes) -> Codec:
         "the file is neither gzip, nor zstd, nor an SQLite database",
         hint="If it ends in .age it is sealed, which this version cannot open.",
     )
+
+
+def is_of_nothing(data: bytes) -> bool:
+    """
+    Say whether a whole file stands for no bytes: what was piped into it failed.
+
+    >>> is_of_nothing(CODECS[0].encode(b"", 2)), is_of_nothing(b"SQLite format 3")
+    (True, False)
+    """
+    try:
+        return not any(codec_of_file(data).decode([data]))
+    except FormatError:
+        return False

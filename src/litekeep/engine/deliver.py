@@ -30,7 +30,6 @@ from litekeep.errors import (
     NameTaken,
     StoreError,
 )
-from litekeep.repository.catalog import latest_objects
 from litekeep.repository.layout import Repository, manifest_of, next_second
 from litekeep.repository.manifest import (
     DATABASE_KEY,
@@ -41,6 +40,7 @@ from litekeep.repository.manifest import (
     decode,
     encode,
 )
+from litekeep.repository.names import latest_objects
 from litekeep.store.base import FAILURES, Store
 from litekeep.store.unopened import UnopenedStore
 

@@ -7,22 +7,23 @@ All is compared with the manifest once the last piece is read: size and SHA-256 
 the stored bytes and of the database, and the database checksum.  So the caller must
 not use what it got before the iteration has ended.  A snapshot without a manifest,
 or a file of anybody's, is decompressed with its format's own checksums and is
-otherwise unproven.
+otherwise unproven.  What lies behind the pages that its header counts is no part of the
+database, to SQLite neither: it is read for the format's sake, and dropped.
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from litekeep import workers
 from litekeep.codec.formats import codec_named, codec_of_file
 from litekeep.errors import ChecksumMismatch, FormatError, NotADatabase
 from litekeep.ltx.checksum import DatabaseChecksum
 from litekeep.repository.manifest import Manifest
-from litekeep.sqlite.header import HEADER_SIZE, read_header
+from litekeep.sqlite.header import HEADER_SIZE, PAGE_COUNT_MAX, read_header
 from litekeep.store.base import Store
 
 _AHEAD_PIECES = 8
@@ -33,7 +34,8 @@ class Fetched:
     """
     What came out; filled while `Fetch` is iterated.
 
-    `checksum` is the database checksum; sizes in bytes.
+    `checksum` is the database checksum; sizes in bytes.  `page_count_wanted` is what the
+    header says, None where it does not.
     """
 
     stored_size: int = 0
@@ -42,7 +44,8 @@ class Fetched:
     sha256: str = ""
     checksum: int = 0
     page_size: int = 0
-    request_count: int = field(default=0)
+    page_count_wanted: int | None = None
+    request_count: int = 0
 
 
 class Fetch:
@@ -68,15 +71,13 @@ class Fetch:
         checksum: DatabaseChecksum | None = None
         rest = b""
         with workers.ahead(self._decoded(), _AHEAD_PIECES) as pieces:
-            for piece in pieces:
+            for piece in self._bounded(pieces):
                 sha256.update(piece)
                 result.size += len(piece)
-                self._bound(result.size)
                 rest += piece
                 if checksum is None:
-                    if len(rest) < HEADER_SIZE:
-                        continue  # yielded below, or at the end
-                    result.page_size = self._page_size(rest)
+                    if not result.page_size:
+                        continue  # cut off within the header: told below
                     checksum = DatabaseChecksum(result.page_size)
                 whole = len(rest) - len(rest) % result.page_size
                 if whole:
@@ -118,18 +119,38 @@ class Fetch:
         except FormatError as error:
             raise FormatError(f"{self._stored}: {error.message}", hint=error.hint) from error
 
-    def _page_size(self, first_bytes: bytes) -> int:
+    def _bounded(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield *pieces*, once the header is known, up to the size that is to be believed."""
+        head = b""
+        size_max = -1
+        for piece in pieces:
+            found = head + piece
+            if size_max < 0:
+                if len(found) < HEADER_SIZE:
+                    head = found
+                    continue
+                head = b""
+                size_max = self._read_header(found)
+            if self._manifest is not None and self.result.size + len(found) > size_max:
+                raise ChecksumMismatch(
+                    f"{self._stored} holds more than the {size_max} bytes of its manifest"
+                )
+            if within := found[: size_max - self.result.size]:
+                yield within
+        if head:
+            yield head
+
+    def _read_header(self, first_bytes: bytes) -> int:
+        """Note what the header says; return how many bytes the database has at most."""
         try:
-            return read_header(first_bytes).page_size
+            header = read_header(first_bytes)
         except NotADatabase as error:
             raise FormatError(f"{self._stored}: {error.message}", hint=error.hint) from error
-
-    def _bound(self, size: int) -> None:
-        if self._manifest is not None and size > self._manifest.database.size_bytes:
-            raise ChecksumMismatch(
-                f"{self._stored} holds more than the {self._manifest.database.size_bytes} "
-                "bytes of its manifest"
-            )
+        self.result.page_size = header.page_size
+        self.result.page_count_wanted = header.page_count
+        if self._manifest is not None:
+            return self._manifest.database.size_bytes
+        return header.page_size * (header.page_count or PAGE_COUNT_MAX)
 
     def _compare(self, manifest: Manifest) -> None:
         result, database, stored = self.result, manifest.database, manifest.stored

@@ -185,11 +185,11 @@ def withdraw(repository: Repository, data_object: str, snapshot_id: str) -> bool
 
 
 def remove_or_empty(store: Store, name: str) -> None:
-    """Remove a blob; where deleting is not allowed it is emptied: no bytes are no snapshot."""
+    """Remove a blob; where deleting is not allowed it is emptied, and stays marked as ours."""
     try:
         store.delete(name)
     except AccessDenied:
-        store.put(name, b"")
+        store.put(name, b"", metadata=store.head(name).metadata)  # no bytes are no snapshot
 
 
 def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:

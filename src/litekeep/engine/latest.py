@@ -1,20 +1,36 @@
 """
-`latest`, put right: a copy of the newest snapshot that is fit, whatever it was before.
+`latest`: whether it is the newest snapshot that is good, and putting it right.
 
-A backup moves `latest` by itself, in its own last step (`deliver.py`).  This is for what
-changes the choice afterwards: a drill that fails, a suspect snapshot that is accepted.
+    in the format of the newest that is good     it must be that one
+    in another format                            there is none; or it is a script's snapshot,
+                                                 newer than any of ours
+
+A backup moves `latest` by itself, in its own last step (`deliver.py`), behind the manifest.
+What changes the choice afterwards is a drill that fails, or a suspect snapshot that is
+accepted.  Where several databases share a place, `latest` is that one's which came first,
+and of the others' only whether it can be read is known.
 """
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from litekeep.codec.formats import CODECS
+from litekeep.engine.fetch import Fetch
 from litekeep.engine.job import remove_or_empty
 from litekeep.engine.points import read_quickly
-from litekeep.errors import BlobNotFound
-from litekeep.repository.catalog import latest_objects
+from litekeep.errors import BlobNotFound, ChecksumMismatch, CorruptionError, LitekeepError
+from litekeep.repository.catalog import Contents, Snapshot
 from litekeep.repository.layout import Repository, parse_object
 from litekeep.repository.manifest import DATABASE_KEY, ID_KEY
+from litekeep.repository.names import database_names, latest_objects
+from litekeep.store.base import FAILURES, Blob
+
+_HINT = "The next backup that passes its check puts it right."
+_SECONDS_MAX = 1e9
 
 
 def renew_latest(repository: Repository) -> str | None:
@@ -29,13 +45,11 @@ def renew_latest(repository: Repository) -> str | None:
     Raises:
         StoreError: The store does not answer.
     """
-    fit = [one for one in read_quickly(repository).snapshots if one.state == "ok"]
+    fit = _good(read_quickly(repository))
     if not fit:
         return None
     newest = fit[-1]
-    parsed = parse_object(newest.object, repository.zone)
-    assert parsed is not None, "the catalogue found it by its name"
-    latest = repository.latest(parsed.codec)
+    latest = _latest_of(newest)
     if latest is None:
         return None
     try:
@@ -49,3 +63,106 @@ def renew_latest(repository: Repository) -> str | None:
         if name != latest and store.head(name).metadata.get(DATABASE_KEY) == owner:
             remove_or_empty(store, name)
     return newest.name
+
+
+def moving_until(contents: Contents) -> datetime | None:
+    """
+    Return until when the last backup may still be at moving `latest`.
+
+    Its manifest says how long it took up to there, and a copy takes no longer than that.
+    """
+    good = _good(contents)
+    if not good or good[-1].manifest is None:
+        return None
+    seconds = min(2 * good[-1].manifest.durations.total_seconds, _SECONDS_MAX)
+    return good[-1].time + timedelta(seconds=seconds)
+
+
+def latest_faults(
+    repository: Repository, contents: Contents, time: datetime | None = None
+) -> Iterator[tuple[str, LitekeepError]]:
+    """
+    Yield each `latest` that is not as it should be, and why; one reading of each.
+
+    Args:
+        repository: Of one database.
+
+        contents: What it holds.
+
+        time: While a backup may be at moving it, what it was before is right too.  None
+            for no such indulgence.
+    """
+    if repository.latest(CODECS[0]) is None:
+        return
+    good = _good(contents)
+    until = moving_until(contents)
+    is_moving = time is not None and until is not None and time < until
+    expected = good[-2:] if is_moving else good[-1:]
+    is_shared = len(database_names(repository)) > 1
+    for codec in CODECS:
+        name = repository.latest(codec)
+        assert name is not None
+        is_newest = bool(good) and _latest_of(good[-1]) == name
+        try:
+            blob = repository.store.head(name)
+            if blob.size > 0 or is_newest:  # else it was emptied, where none may delete
+                _check(repository, blob, contents, expected, is_shared=is_shared)
+        except BlobNotFound:
+            if is_newest and not is_moving and not is_shared:
+                missing = f"{name} is missing; it should be {good[-1].name}"
+                yield name, CorruptionError(missing, hint=_HINT)
+        except (CorruptionError, *FAILURES) as error:
+            yield name, error
+
+
+def _good(contents: Contents) -> list[Snapshot]:
+    return [snapshot for snapshot in contents.snapshots if snapshot.state == "ok"]
+
+
+def _latest_of(snapshot: Snapshot) -> str | None:
+    parsed = parse_object(snapshot.object, snapshot.repository.zone)
+    assert parsed is not None, "the catalogue found it by its name"
+    return snapshot.repository.latest(parsed.codec)
+
+
+def _check(
+    repository: Repository,
+    blob: Blob,
+    contents: Contents,
+    expected: list[Snapshot],
+    *,
+    is_shared: bool,
+) -> None:
+    fetch = Fetch(repository.store, blob.name, None)
+    for _ in fetch:
+        pass
+    sha256 = fetch.result.stored_sha256
+    ours = [s for s in contents.snapshots if s.manifest and s.manifest.stored.sha256 == sha256]
+    if any(snapshot in expected for snapshot in ours):
+        return
+    is_own = blob.metadata.get(DATABASE_KEY) == quote(repository.database)
+    if (is_shared and not is_own) or not contents.snapshots:
+        return
+    if not ours and _is_of_a_script(sha256, blob, contents, expected):
+        return
+    if not ours:
+        raise ChecksumMismatch(f"{blob.name} is none of the snapshots", hint=_HINT)
+    found = ours[-1]
+    if found.state != "ok":
+        raise ChecksumMismatch(f"{blob.name} is {found.name}, which is {found.state}", hint=_HINT)
+    wanted = _latest_of(expected[-1])
+    newer = wanted if wanted != blob.name else expected[-1].name
+    raise ChecksumMismatch(f"{blob.name} is {found.name}, and {newer} is newer", hint=_HINT)
+
+
+def _is_of_a_script(sha256: str, blob: Blob, contents: Contents, expected: list[Snapshot]) -> bool:
+    """Say whether it is a snapshot without a manifest, and newer than any of ours."""
+    for snapshot in reversed(contents.snapshots):
+        is_newer = not expected or snapshot.time > expected[-1].time
+        if snapshot.manifest is None and is_newer and snapshot.stored_size == blob.size:
+            found = hashlib.sha256()
+            for piece in snapshot.repository.store.get(snapshot.object):
+                found.update(piece)
+            if found.hexdigest() == sha256:
+                return True
+    return False

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from litekeep.engine import events
 from litekeep.engine.in_use import refuse_if_open
+from litekeep.engine.lacks import Lack
 from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.points import (
     PassedOver,
@@ -53,8 +54,9 @@ class RestorePlan:
 
     `point` is None for a file of anybody's; `distance` and `passed_over` are as in
     `points.Choice`; `size` is the database's in bytes, None where unknown.  `unread` are
-    the stores that did not answer: they may hold a newer point.  `taken_of` is where the
-    point was taken, if not here, or of another file than was named.  `accepts_failed_check`
+    the stores that did not answer, and `lacks` those that miss the newest of what the
+    others hold: either may once have held a newer point.  `taken_of` is where the point was
+    taken, if not here, or of another file than was named.  `accepts_failed_check`
     says that SQLite's check may find damage: of what was asked for by its name.
     """
 
@@ -70,6 +72,7 @@ class RestorePlan:
     size: int | None
     unread: tuple[tuple[str, LitekeepError], ...] = ()
     taken_of: Origin | None = None
+    lacks: tuple[Lack, ...] = ()
     accepts_failed_check: bool = False
 
     @property
@@ -80,6 +83,7 @@ class RestorePlan:
                 events.Warned(f"{url} was not looked at: {error.message}", error.hint)
                 for url, error in self.unread
             ),
+            *(events.Warned(lack.message, lack.hint) for lack in self.lacks),
             *(events.Warned(f"passing over {p.name}: {p.reason}") for p in self.passed_over),
         )
 
@@ -153,6 +157,7 @@ def plan_restore(
             size=choice.point.size,
             unread=tuple((repository.store.url, error) for repository, error in points.unread),
             taken_of=taken_of(choice.point, database),
+            lacks=tuple(lack for lack in points.lacks if not lack.has_newest),
             accepts_failed_check=isinstance(when, Named),
         )
     )

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from litekeep import workers
+from litekeep.clock import Clock, now
+from litekeep.engine.lacks import Lack, find_lacks
 from litekeep.errors import LitekeepError, NotFound
 from litekeep.repository.catalog import Contents, Deleted, Leftover, Snapshot, read_contents
 from litekeep.repository.layout import Repository
@@ -59,13 +61,14 @@ class RestorePoint:
 class Points:
     """
     All restore points, newest first; what else lies there; stores that did not answer;
-    and what was pruned and can be brought back.
+    what was pruned and can be brought back; and stores that lack what their sisters hold.
     """
 
     points: tuple[RestorePoint, ...]
     leftovers: tuple[Leftover, ...]
     unread: tuple[tuple[Repository, LitekeepError], ...]
     deleted: tuple[Deleted, ...] = ()
+    lacks: tuple[Lack, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +108,7 @@ def read_points(repositories: Sequence[Repository]) -> Points:
         StoreError, UserError: None of them could be read; the first one's error.
     """
     groups: dict[str, list[Snapshot]] = {}
-    leftovers: list[Leftover] = []
-    deleted: list[Deleted] = []
+    read: list[tuple[Repository, Contents]] = []
     unread: list[tuple[Repository, LitekeepError]] = []
     for repository in nearest_first(repositories):
         try:
@@ -114,20 +116,23 @@ def read_points(repositories: Sequence[Repository]) -> Points:
         except FAILURES as error:
             unread.append((repository, error))
             continue
-        leftovers += contents.leftovers
-        deleted += contents.deleted
+        read.append((repository, contents))
         for snapshot in contents.snapshots:
             groups.setdefault(snapshot.identity, []).append(snapshot)
     if unread and len(unread) == len(repositories):
         raise unread[0][1]
     points = sorted(map(_point, groups.values()), key=lambda p: (p.time, p.name), reverse=True)
-    return Points(tuple(points), tuple(leftovers), tuple(unread), tuple(deleted))
+    leftovers = tuple(leftover for _, contents in read for leftover in contents.leftovers)
+    deleted = tuple(one for _, contents in read for one in contents.deleted)
+    return Points(tuple(points), leftovers, tuple(unread), deleted, find_lacks(read))
 
 
-def read_quickly(repository: Repository) -> Contents:
+def read_quickly(repository: Repository, *, clock: Clock = now) -> Contents:
     """Read what a repository holds, with several requests at once."""
     return read_contents(
-        repository, lambda work, inputs: workers.ordered(work, inputs, threads=REQUESTS_AT_ONCE)
+        repository,
+        lambda work, inputs: workers.ordered(work, inputs, threads=REQUESTS_AT_ONCE),
+        clock=clock,
     )
 
 
@@ -241,7 +246,7 @@ def _nothing(points: Points) -> LitekeepError:
 def _no_fit(points: Sequence[RestorePoint], before: Sequence[RestorePoint], when: When) -> NotFound:
     if before:
         return NotFound(
-            f"every restore point up to then failed its check; the newest is {_show(before[0])}",
+            f"no restore point up to then passed its check; the newest is {_show(before[0])}",
             hint="To restore it all the same, give its name to --at.",
         )
     assert isinstance(when, At)

@@ -2,44 +2,47 @@
 Reads stored bytes and compares them with their manifests and their own checksums.
 
     each snapshot         stored size and SHA-256, decompressed, size, SHA-256 and
-                          checksum of the database; without a manifest only the
-                          format's own checksums
+                          checksum of the database, the id in its metadata; without a
+                          manifest the format's own checksums, and the size by the header
     each leftover         data without manifest, manifest without data or unreadable
-    latest                must be one of the snapshots, byte for byte, and not older than
-                          one in another format
+    latest                must be the newest good snapshot, byte for byte (`latest.py`)
+    each store            must hold the newest of what its sisters hold (`lacks.py`)
 
-A sample takes the snapshots whose last reading is longest ago, so that over time
-everything is read: the times are kept in the local state, by id.
+A sample takes the snapshots that have waited longest (`sample.py`), so that over time
+everything is read.
+
+Backups and prunes go on meanwhile.  So whatever looks wrong is looked at twice: what a
+second look, after all was read, does not find again was a snapshot that came or went.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
-from litekeep.clock import Clock, now
+from litekeep.clock import Clock, Sleep, now, sleep
 from litekeep.engine import events
 from litekeep.engine.fetch import Fetch
+from litekeep.engine.lacks import Lack, find_lacks
+from litekeep.engine.latest import latest_faults, moving_until
 from litekeep.engine.points import nearest_first, read_quickly
+from litekeep.engine.sample import Readings
 from litekeep.errors import (
-    BlobNotFound,
     ChecksumMismatch,
     CorruptionError,
+    FormatError,
     LitekeepError,
     NotFound,
     StoreError,
 )
-from litekeep.repository.catalog import Contents, Snapshot, database_names, latest_objects
+from litekeep.repository.catalog import Contents, Leftover, Snapshot
 from litekeep.repository.layout import Repository
+from litekeep.repository.manifest import ID_KEY
 from litekeep.store.base import FAILURES
-from litekeep.store.temporary import temporary_file
 
-_RECORD_NAME = "verified.json"
-_RECORD_SIZE_MAX = 64 << 20
+PATIENCE_SECONDS_MAX = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +56,18 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """How many snapshots were read, how many stored bytes, and what was found."""
+    """
+    How many snapshots were read, how many stored bytes, and what was found.
+
+    `lacks` are stores that do not hold all older ones that their sisters hold: no damage,
+    for retention may have taken them there.
+    """
 
     checked: int
     bytes: int
     unproven: tuple[str, ...]
     damaged: tuple[Damage, ...]
+    lacks: tuple[Lack, ...] = ()
 
     @property
     def failure(self) -> LitekeepError | None:
@@ -84,6 +93,7 @@ def verify(
     share: float = 1.0,
     report: events.Report = events.ignore,
     clock: Clock = now,
+    sleep: Sleep = sleep,
 ) -> VerifyResult:
     """
     Read *share* of all snapshots in all *repositories*, and everything's names.
@@ -99,15 +109,18 @@ def verify(
 
         clock: Tells when something was read.
 
+        sleep: Waits before a second look, for a backup that is at its last step.
+
     Returns:
         What was read and what was found; neither damage nor a store that does not
         answer raises.
     """
-    contents, damaged = _read_all(nearest_first(repositories))
-    record = _Record(state / _RECORD_NAME)
-    sample = _sample([s for _, c in contents for s in c.snapshots], record, share)
+    first = _look(nearest_first(repositories), clock)
+    readings = Readings(state, first.snapshots, clock=clock)
+    sample = readings.sample(first.snapshots, share)
     total = sum(snapshot.stored_size for snapshot in sample)
     unproven: list[str] = []
+    damaged: list[Damage] = []
     done = 0
     for snapshot in sample:
         try:
@@ -115,121 +128,111 @@ def verify(
         except (CorruptionError, *FAILURES) as error:
             damaged.append(Damage(snapshot.repository.store.url, snapshot.object, error))
         else:
-            record.note(snapshot, clock)
             if snapshot.manifest is None:
                 unproven.append(snapshot.object)
+        readings.note(snapshot)
         done += snapshot.stored_size
         report(events.Progress("verify", done, total))
-    for repository, content in contents:
-        damaged += _check_latest(repository, content)
+    damaged += _faults(first)
+    if damaged:
+        sleep(_patience(first, clock()))
+        damaged = _still_damaged(damaged, _look(nearest_first(repositories), clock), clock())
     try:
-        record.save()
+        readings.save()
     except StoreError as error:  # what was found matters more
         report(events.Warned(error.message, error.hint))
-    return VerifyResult(len(sample), done, tuple(unproven), tuple(damaged))
+    lacks = tuple(lack for lack in first.lacks if lack.has_newest)
+    return VerifyResult(len(sample), done, tuple(unproven), tuple(damaged), lacks)
 
 
-def _read_all(
-    repositories: Sequence[Repository],
-) -> tuple[list[tuple[Repository, Contents]], list[Damage]]:
-    """Read what every repository holds; what is no snapshot, or not there, is damage."""
-    contents, damaged = [], []
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What all repositories hold; those that did not answer."""
+
+    read: tuple[tuple[Repository, Contents], ...]
+    unread: tuple[Damage, ...]
+
+    @property
+    def snapshots(self) -> list[Snapshot]:
+        return [snapshot for _, contents in self.read for snapshot in contents.snapshots]
+
+    @property
+    def leftovers(self) -> list[Leftover]:
+        return [leftover for _, contents in self.read for leftover in contents.leftovers]
+
+    @property
+    def lacks(self) -> tuple[Lack, ...]:
+        return find_lacks(self.read)
+
+
+def _look(repositories: Sequence[Repository], clock: Clock) -> _Look:
+    read, unread = [], []
     for repository in repositories:
         try:
-            found = read_quickly(repository)
+            read.append((repository, read_quickly(repository, clock=clock)))
+        except FAILURES as error:
+            unread.append(Damage(repository.store.url, "", error))
+    return _Look(tuple(read), tuple(unread))
+
+
+def _patience(look: _Look, time: datetime) -> float:
+    """Return for how many seconds a backup may still be at moving `latest`, within reason."""
+    moments = [until for _, contents in look.read if (until := moving_until(contents))]
+    seconds = max([(until - time).total_seconds() for until in moments], default=0.0)
+    return min(max(0.0, seconds), PATIENCE_SECONDS_MAX)
+
+
+def _faults(look: _Look, time: datetime | None = None) -> list[Damage]:
+    """Return what is wrong but for the bytes of the snapshots; *time* as in `latest_faults`."""
+    damaged = list(look.unread)
+    damaged += [
+        Damage(lack.repository.store.url, "", NotFound(lack.message, hint=lack.hint))
+        for lack in look.lacks
+        if not lack.has_newest
+    ]
+    damaged += [
+        Damage(leftover.repository.store.url, leftover.object, leftover.error)
+        for leftover in look.leftovers
+    ]
+    for repository, contents in look.read:
+        try:
+            damaged += [
+                Damage(repository.store.url, name, error)
+                for name, error in latest_faults(repository, contents, time)
+            ]
         except FAILURES as error:
             damaged.append(Damage(repository.store.url, "", error))
-            continue
-        contents.append((repository, found))
-        damaged += [
-            Damage(repository.store.url, leftover.object, leftover.error)
-            for leftover in found.leftovers
-        ]
-    return contents, damaged
-
-
-def _sample(snapshots: Sequence[Snapshot], record: _Record, share: float) -> list[Snapshot]:
-    """Return the share that was read longest ago, newest snapshots first among equals."""
-    count = math.ceil(len(snapshots) * share)
-    newest_first = sorted(snapshots, key=lambda s: s.time, reverse=True)
-    return sorted(newest_first, key=record.last_read)[:count]
-
-
-def _read(snapshot: Snapshot) -> None:
-    for _ in Fetch(snapshot.repository.store, snapshot.object, snapshot.manifest):
-        pass
-
-
-def _check_latest(repository: Repository, contents: Contents) -> list[Damage]:
-    """
-    Compare each `latest` with the snapshots it can be a copy of: one read of it.
-
-    Where there is one in several formats, only that of the newest snapshot is right.
-    """
-    known = {s.manifest.stored.sha256: s for s in contents.snapshots if s.manifest}
-    has_foreign = any(snapshot.manifest is None for snapshot in contents.snapshots)
-    damaged = []
-    copies: dict[str, Snapshot] = {}
-    for name in latest_objects(repository):
-        fetch = Fetch(repository.store, name, None)
-        try:
-            for _ in fetch:
-                pass
-            found = known.get(fetch.result.stored_sha256)
-            if found is not None:
-                copies[name] = found
-            # Of several databases in one place, `latest` is the one backed up last.
-            if found is None and not has_foreign and len(database_names(repository)) == 1:
-                raise ChecksumMismatch(
-                    f"{name} is none of the snapshots",
-                    hint="The next backup that passes its check writes it again.",
-                )
-        except BlobNotFound:
-            continue
-        except (CorruptionError, *FAILURES) as error:
-            damaged.append(Damage(repository.store.url, name, error))
-    newest = max(copies, key=lambda name: copies[name].time, default="")
-    for name in copies.keys() - {newest}:
-        stale = CorruptionError(
-            f"{name} is {copies[name].name}, and {newest} is newer",
-            hint="The next backup that passes its check removes it.",
-        )
-        damaged.append(Damage(repository.store.url, name, stale))
     return damaged
 
 
-class _Record:
-    """When each snapshot was last read whole, by its id and store."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._times: dict[str, str] = {}
-        try:
-            if path.stat().st_size <= _RECORD_SIZE_MAX:
-                found = json.loads(path.read_bytes())
-                self._times = {str(key): str(value) for key, value in found.items()}
-        except (OSError, ValueError, AttributeError):
-            pass  # nothing was ever read, or the record is lost: everything is due
-
-    def last_read(self, snapshot: Snapshot) -> str:
-        return self._times.get(_key(snapshot), "")
-
-    def note(self, snapshot: Snapshot, clock: Clock) -> None:
-        self._times[_key(snapshot)] = clock().isoformat()
-
-    def save(self) -> None:
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with temporary_file(self._path.parent) as (path, file):
-                file.write(json.dumps(self._times).encode())
-                os.fsync(file.fileno())
-                path.replace(self._path)
-        except OSError as error:
-            raise StoreError(
-                f"cannot keep {self._path}: {error.strerror}",
-                hint="A sample will read the same snapshots again.",
-            ) from error
+def _still_damaged(damaged: Sequence[Damage], look: _Look, time: datetime) -> list[Damage]:
+    """Return what a second look finds too, or cannot look at."""
+    there = {(item.repository.store.url, item.object) for item in look.snapshots}
+    there |= {(damage.store, damage.object) for damage in _faults(look, time)}
+    silent = {damage.store for damage in look.unread}
+    return [
+        damage
+        for damage in damaged
+        if (damage.store, damage.object) in there or damage.store in silent
+    ]
 
 
-def _key(snapshot: Snapshot) -> str:
-    return f"{snapshot.repository.store.url} {snapshot.object} {snapshot.identity}"
+def _read(snapshot: Snapshot) -> None:
+    store, manifest = snapshot.repository.store, snapshot.manifest
+    fetch = Fetch(store, snapshot.object, manifest)
+    for _ in fetch:
+        pass
+    result = fetch.result
+    if manifest is None:
+        wanted = result.page_count_wanted
+        count = result.size // result.page_size if result.page_size else 0
+        if wanted is not None and count < wanted:
+            raise FormatError(
+                f"{snapshot.object} holds {count} of the {wanted} pages that its header counts",
+                hint="It was cut off. Restore another point.",
+            )
+        return
+    # Other tools may copy a snapshot without its metadata, but not with another's.
+    marked = store.head(snapshot.object).metadata.get(ID_KEY)
+    if marked not in (None, manifest.id):
+        raise ChecksumMismatch(f"{snapshot.object} is marked as snapshot {marked}")

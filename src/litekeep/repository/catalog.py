@@ -7,7 +7,8 @@ What a repository holds: its snapshots, as its store tells.
                                          manifest was lost (`Leftover`)
     manifest alone, or unreadable        not a snapshot (`Leftover`)
     data and tombstone, no manifest      pruned; it can be brought back (`Deleted`)
-    data of no bytes, no manifest        a name that a running backup has claimed
+    data of no bytes, no manifest        a name that a backup has claimed (`Claim`); after
+                                         a day, if not marked as ours, a `Leftover`
 
 A mark (`marks.py`) that cannot be read, or is about another snapshot, says nothing,
 and is a `Leftover` of its own.
@@ -23,13 +24,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from litekeep.codec.formats import CODECS
+from litekeep.clock import Clock, now
+from litekeep.codec.formats import is_of_nothing
 from litekeep.errors import AccessDenied, BlobNotFound, CorruptionError, FormatError, StoreError
 from litekeep.repository.layout import (
     ACCEPTED_SUFFIX,
     DELETED_SUFFIX,
     HOLD_SUFFIX,
-    LATEST,
     MANIFEST_SUFFIX,
     ObjectName,
     Repository,
@@ -49,6 +50,12 @@ from litekeep.store.base import Blob
 
 FOREIGN = "foreign"
 
+#: How long a name of no bytes may be that of a backup at work.
+_CLAIM_MAX = timedelta(days=1)
+
+#: A compressed file that may hold nothing: headers, with a file's name in one of them.
+_NOTHING_SIZE_MAX = 1024
+
 #: Names bear the time of a zone, and who reads them may be in another, 26 hours from it.
 _ZONES_DIFFER_MAX = timedelta(hours=27)
 
@@ -59,7 +66,8 @@ class Snapshot:
     A snapshot in one repository.
 
     `time` is the moment of the captured commit; of a foreign snapshot, which has
-    no manifest, it is the time in its name.  `proof` is the newest.
+    no manifest, it is the time in its name.  `proof` is the newest.  `is_empty` says of
+    a foreign one that it is a compressed file of nothing: what made it failed.
     """
 
     repository: Repository
@@ -71,6 +79,7 @@ class Snapshot:
     proof: Proof | None = None
     hold: Hold | None = None
     is_accepted: bool = False
+    is_empty: bool = False
 
     @property
     def state(self) -> str:
@@ -78,7 +87,7 @@ class Snapshot:
         if self.proof is not None and self.proof.result == "fail":
             return "failed"
         if self.manifest is None:
-            return FOREIGN
+            return "suspect" if self.is_empty and not self.is_accepted else FOREIGN
         if self.manifest.state == "suspect" and self.is_accepted:
             return "ok"
         return self.manifest.state
@@ -130,7 +139,15 @@ class Leftover:
         return _parsed(self.object, self.repository).time
 
 
-Item = Snapshot | Deleted | Leftover
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A name that a backup at work has claimed; `time` is the one in it."""
+
+    object: str
+    time: datetime
+
+
+Item = Snapshot | Deleted | Leftover | Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +157,20 @@ class Contents:
     snapshots: tuple[Snapshot, ...]
     leftovers: tuple[Leftover, ...]
     deleted: tuple[Deleted, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """One snapshot's objects: its data, and its manifest and marks by the end of their names."""
+    """
+    One snapshot's objects: its data, and its manifest and marks by the end of their names.
+
+    `time` is when they were listed.
+    """
 
     repository: Repository
     object: str
+    time: datetime
     data: Blob | None
     companions: Mapping[str, Blob]
 
@@ -164,7 +187,9 @@ def _one_after_the_other(
     return map(work, inputs)
 
 
-def read_contents(repository: Repository, each: Each = _one_after_the_other) -> Contents:
+def read_contents(
+    repository: Repository, each: Each = _one_after_the_other, *, clock: Clock = now
+) -> Contents:
     """
     Read what a repository holds: one list request, then one small get for each object
     beside a snapshot.
@@ -174,10 +199,12 @@ def read_contents(repository: Repository, each: Each = _one_after_the_other) -> 
 
         each: How to make the small requests; threads save time on a distant store.
 
+        clock: Tells how old a name of no bytes is.
+
     Raises:
         StoreError: The store did not answer, or nothing in it may be read.
     """
-    found = [item for items in each(_look_at, _candidates(repository)) for item in items]
+    found = [item for items in each(_look_at, _candidates(repository, clock())) for item in items]
     snapshots = [item for item in found if isinstance(item, Snapshot)]
     leftovers = [item for item in found if isinstance(item, Leftover)]
     if len(leftovers) == len(found):
@@ -188,32 +215,8 @@ def read_contents(repository: Repository, each: Each = _one_after_the_other) -> 
         tuple(sorted(snapshots, key=lambda item: (item.time, item.name))),
         tuple(leftovers),
         tuple(item for item in found if isinstance(item, Deleted)),
+        tuple(item for item in found if isinstance(item, Claim)),
     )
-
-
-def latest_objects(repository: Repository) -> Sequence[str]:
-    """Return which `latest` there are, one a format; one of no bytes was emptied, and is none."""
-    names = {repository.latest(codec) for codec in CODECS}
-    blobs = repository.store.list(LATEST)
-    return [blob.name for blob in blobs if blob.name in names and blob.size > 0]
-
-
-def database_names(repository: Repository) -> Sequence[str]:
-    """Return the names of the databases that have objects in the repository's store."""
-    return database_folders(repository).get("", ())
-
-
-def database_folders(repository: Repository) -> Mapping[str, Sequence[str]]:
-    """Return the names of databases by the folder of the store that holds them; "" is itself."""
-    found: dict[str, set[str]] = {}
-    for blob in repository.store.list():
-        parts = blob.name.split("/")
-        for count in (3, 1):  # with the folders of year and month, or without
-            parsed = parse_object("/".join(parts[-count:]), repository.zone)
-            if parsed is not None and len(parts) >= count:
-                found.setdefault("/".join(parts[:-count]), set()).add(parsed.database)
-                break
-    return {folder: sorted(names) for folder, names in sorted(found.items())}
 
 
 def _parsed(data_object: str, repository: Repository) -> ObjectName:
@@ -222,7 +225,7 @@ def _parsed(data_object: str, repository: Repository) -> ObjectName:
     return parsed
 
 
-def _candidates(repository: Repository) -> list[_Candidate]:
+def _candidates(repository: Repository, time: datetime) -> list[_Candidate]:
     data: dict[str, Blob] = {}
     companions: dict[str, dict[str, Blob]] = {}
     for blob in repository.store.list():
@@ -235,7 +238,7 @@ def _candidates(repository: Repository) -> list[_Candidate]:
         else:
             data[blob.name] = blob
     return [
-        _Candidate(repository, name, data.get(name), companions.get(name, {}))
+        _Candidate(repository, name, time, data.get(name), companions.get(name, {}))
         for name in sorted(data.keys() | companions.keys())
     ]
 
@@ -247,8 +250,10 @@ def _look_at(candidate: _Candidate) -> Sequence[Item]:
         item = _look_at_manifest(candidate, candidate.companions[MANIFEST_SUFFIX])
     elif DELETED_SUFFIX in candidate.companions:
         item = _look_at_tombstone(candidate, candidate.companions[DELETED_SUFFIX])
-    elif candidate.data is None or candidate.data.size == 0:
-        return ()  # claimed by a backup at work, or marks of what somebody deleted
+    elif candidate.data is None:
+        return ()  # marks of what somebody deleted
+    elif candidate.data.size == 0:
+        item = _look_at_nothing(repository, candidate.data, candidate.time)
     else:
         item = _look_at_data(repository, candidate.data)
     if isinstance(item, Snapshot):
@@ -263,13 +268,32 @@ def _refusal(error: CorruptionError | StoreError) -> CorruptionError | StoreErro
     return error
 
 
-def _look_at_data(repository: Repository, blob: Blob) -> Snapshot | Leftover | None:
+def _look_at_nothing(repository: Repository, blob: Blob, time: datetime) -> Claim | Leftover | None:
+    if time - blob.modified <= _CLAIM_MAX:
+        return Claim(blob.name, _parsed(blob.name, repository).time)
+    is_ours = _is_ours(repository, blob)
+    if is_ours is False:
+        hint = "What wrote it failed, or it was cut off: remove it if nothing brings it back."
+        nothing = FormatError(f"{blob.name} holds no bytes", hint=hint)
+        return Leftover(repository, blob.name, nothing)
+    # Of a run that was killed, or emptied where none may delete.
+    return is_ours if isinstance(is_ours, Leftover) else None
+
+
+def _is_ours(repository: Repository, blob: Blob) -> bool | Leftover | None:
+    """Say whether data is marked as ours; None where it was removed meanwhile."""
     try:
-        is_ours = ID_KEY in repository.store.head(blob.name).metadata
+        return ID_KEY in repository.store.head(blob.name).metadata
     except BlobNotFound:
-        return None  # removed meanwhile
+        return None
     except (CorruptionError, StoreError) as error:
         return Leftover(repository, blob.name, _refusal(error))
+
+
+def _look_at_data(repository: Repository, blob: Blob) -> Snapshot | Leftover | None:
+    is_ours = _is_ours(repository, blob)
+    if not isinstance(is_ours, bool):
+        return is_ours
     if is_ours:
         return Leftover(
             repository,
@@ -281,7 +305,16 @@ def _look_at_data(repository: Repository, blob: Blob) -> Snapshot | Leftover | N
             ),
         )
     parsed = _parsed(blob.name, repository)
-    return Snapshot(repository, parsed.name, blob.name, parsed.time, blob.size, None)
+    found = Snapshot(repository, parsed.name, blob.name, parsed.time, blob.size, None)
+    if blob.size > _NOTHING_SIZE_MAX:
+        return found
+    try:
+        data = repository.store.read(blob.name, size_max=_NOTHING_SIZE_MAX)
+    except BlobNotFound:
+        return None
+    except StoreError as error:
+        return Leftover(repository, blob.name, _refusal(error))
+    return replace(found, is_empty=is_of_nothing(data))
 
 
 def _look_at_manifest(candidate: _Candidate, blob: Blob) -> Snapshot | Leftover | None:

@@ -27,6 +27,7 @@ from litekeep.errors import NotADatabase
 
 HEADER_SIZE = 100
 MAGIC = b"SQLite format 3\x00"
+PAGE_COUNT_MAX = 0xFFFFFFFE
 LOCK_BYTE_OFFSET = 0x40000000
 
 _FIELDS = struct.Struct(">16sHBB4xII24xI32xII")
@@ -35,10 +36,14 @@ assert _FIELDS.size == HEADER_SIZE
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header says; nothing of it is checked against the file's size."""
+    """
+    What the header says; nothing of it is checked against the file's size.
+
+    `page_count` is None where an old SQLite wrote last, and did not keep it.
+    """
 
     page_size: int
-    page_count: int
+    page_count: int | None
     sqlite_version: str
 
 
@@ -56,7 +61,9 @@ def read_header(data: bytes) -> Header:
             hint="If it is encrypted as a whole (SQLCipher, SEE), only a program that has its "
             "key can read it; otherwise check the path.",
         )
-    _, size, write_version, read_version, _, page_count, _, _, version = _FIELDS.unpack_from(data)
+    _, size, write_version, read_version, changes, page_count, _, valid_for, version = (
+        _FIELDS.unpack_from(data)
+    )
     page_size = 65536 if size == 1 else size
     if not 512 <= page_size <= 65536 or page_size & (page_size - 1):
         raise NotADatabase(
@@ -70,7 +77,8 @@ def read_header(data: bytes) -> Header:
             hint="WAL2 databases belong to a branch of SQLite: PRAGMA journal_mode=WAL makes it "
             "an ordinary one.",
         )
-    return Header(page_size, page_count, show_version(version))
+    is_kept = changes == valid_for and page_count > 0
+    return Header(page_size, page_count if is_kept else None, show_version(version))
 
 
 def show_version(number: int) -> str:

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from litekeep.clock import now
 from litekeep.codec.formats import CODECS
 from litekeep.errors import AccessDenied, LitekeepError, StoreError, StoreUnavailable
-from litekeep.repository.catalog import Contents, database_names, read_contents
+from litekeep.repository.catalog import Claim, Contents, read_contents
 from litekeep.repository.layout import Repository, manifest_of, parse_object
 from litekeep.repository.manifest import ID_KEY, SIZE_MAX, Manifest, encode
+from litekeep.repository.names import database_names
 from litekeep.store.companion import companion_path
 from litekeep.store.directory import DirectoryStore
 from litekeep.store.memory import MemoryStore
@@ -84,8 +86,34 @@ def test_data_of_ours_without_a_manifest_is_no_snapshot(repository):
 
 
 def test_a_claimed_name_is_nothing_yet(repository):
-    repository.store.put("2025/09/app_20250908_120001.db.gz", b"", metadata=OURS)
-    assert read_contents(repository) == Contents((), ())
+    claimed = "2025/09/app_20250908_120001.db.gz"
+    repository.store.put(claimed, b"", metadata=OURS)
+
+    assert read_contents(repository) == Contents((), (), (), (Claim(claimed, TIME),))
+
+
+def test_a_snapshot_of_anybodys_that_was_cut_to_nothing_is_named(repository):
+    """After a day: before that it may be a script at work.  A dead claim of ours is none."""
+    script, ours = "2025/09/app_20250908_120001.db.gz", "2025/09/app_20250908_120002.db.gz"
+    repository.store.put(script, b"")
+    repository.store.put(ours, b"", metadata=OURS)
+
+    assert len(read_contents(repository).claims) == 2
+    later = read_contents(repository, clock=lambda: now() + timedelta(days=2))
+    assert leftovers(later) == {script: f"{script} holds no bytes"}
+    assert (later.snapshots, later.claims) == ((), ())
+
+
+@pytest.mark.parametrize("codec", [codec for codec in CODECS if codec.suffix])
+def test_a_compressed_nothing_is_suspect(repository, codec):
+    """A pipeline whose first program failed: `gzip` ends well."""
+    nothing = f"2025/09/app_20250908_120001.db{codec.suffix}"
+    small = f"2025/09/app_20250908_120002.db{codec.suffix}"
+    repository.store.put(nothing, codec.encode(b"", codec.level_default))
+    repository.store.put(small, codec.encode(bytes(512), codec.level_default))
+
+    states = {item.object: item.state for item in read_contents(repository).snapshots}
+    assert states == {nothing: "suspect", small: "foreign"}
 
 
 def test_a_manifest_without_data_is_no_snapshot(repository):
