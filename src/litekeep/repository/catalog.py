@@ -181,15 +181,7 @@ Each = Callable[
 ]
 
 
-def _one_after_the_other(
-    work: Callable[[_Candidate], Sequence[Item]], inputs: Iterable[_Candidate]
-) -> Iterator[Sequence[Item]]:
-    return map(work, inputs)
-
-
-def read_contents(
-    repository: Repository, each: Each = _one_after_the_other, *, clock: Clock = now
-) -> Contents:
+def read_contents(repository: Repository, each: Each = map, *, clock: Clock = now) -> Contents:
     """
     Read what a repository holds: one list request, then one small get for each object
     beside a snapshot.
