@@ -73,7 +73,8 @@ def _only(url: str, folders: Mapping[str, Sequence[str]]) -> str:
         )
     raise NotFound(
         f"no snapshots in {url}",
-        hint="Give the folder that holds the years (YYYY/MM/...), or the files themselves.",
+        hint="Give the folder that holds the years (YYYY/MM/...). A single file, latest.db.gz for "
+        "instance, can be given itself, to restore and to dump.",
     )
 
 

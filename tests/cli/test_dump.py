@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import subprocess
 
@@ -76,6 +78,23 @@ def test_a_stored_object_is_not_overwritten_by_text(shell, app):
 
         assert (ran.code, path.read_bytes()) == (2, before)
         assert "is an object of a store" in ran.err
+
+
+def test_a_killed_dump_leaves_nothing_that_the_next_does_not_remove(shell, app, tmp_path):
+    shell.run("backup", "app.db")
+    left = tmp_path / "litekeep-dump-killed"
+    living = tmp_path / "litekeep-dump-living"
+    for folder in (left, living):
+        folder.mkdir()
+        (folder / "restored.db").write_bytes(b"x")
+    descriptor = os.open(living, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert shell.run("dump", "app.db", "--at", "latest", TMPDIR=str(tmp_path)).code == 0
+    finally:
+        os.close(descriptor)
+
+    assert [path.name for path in tmp_path.glob("litekeep-*")] == [living.name]
 
 
 def test_json_and_text_do_not_share_standard_output(shell, app):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +21,7 @@ from litekeep.cli.options import (
     source_argument,
 )
 from litekeep.config.settings import Settings
-from litekeep.engine.dump import dump, dump_to_file
+from litekeep.engine.dump import dump, dump_to_file, scratch
 from litekeep.engine.restore import restore
 from litekeep.engine.target import refuse_target
 from litekeep.errors import EXIT_PIPE_CLOSED, CorruptionError, TargetExists, UserError
@@ -115,8 +114,8 @@ def _database(
         if found.database is not None and exists(found.database):
             yield found.database
             return
-    with tempfile.TemporaryDirectory(prefix="litekeep-") as folder:
-        target = Path(folder, "restored.db")
+    with scratch() as folder:
+        target = folder / "restored.db"
         plan = plan_of(
             settings,
             source,

@@ -41,6 +41,8 @@ class Gzip(Codec):
             held = b""
             while data or (member is not None and not member.needs_input):
                 if member is None:
+                    if is_any and not data.startswith((self.magic[: len(data)], b"\0")):
+                        raise FormatError("bytes follow the end of the gzip data")
                     if is_any and (is_padding or data[0] == 0):
                         is_padding = True
                         if data.strip(b"\0"):

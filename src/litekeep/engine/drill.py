@@ -18,7 +18,6 @@ A kill leaves a scratch folder of the system's temporary files and nothing else.
 from __future__ import annotations
 
 import random
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,6 +41,7 @@ from litekeep.repository.layout import Repository, proof_of
 from litekeep.repository.marks import CheckResult, Proof, Result, encode_mark
 from litekeep.sqlite.examine import Assertion, Finding, examine
 from litekeep.store.base import FAILURES
+from litekeep.store.temporary import temporary_folder
 from litekeep.units import show_duration
 from litekeep.version import VERSION
 from litekeep.when import Latest, Named, When
@@ -113,8 +113,8 @@ def drill(job: DrillJob, report: events.Report = events.ignore) -> DrillResult:
     started = monotonic()
     point, snapshot = _choose(job)
     report(events.Note(f"drilling {snapshot.repository.store.url}/{snapshot.object}"))
-    with tempfile.TemporaryDirectory(prefix="litekeep-drill-", dir=job.scratch) as folder:
-        restored, findings = _restore(snapshot, Path(folder, "restored.db"), report)
+    with temporary_folder("drill", job.scratch) as folder:
+        restored, findings = _restore(snapshot, folder / "restored.db", report)
         if restored is not None:
             findings += _examine(job, snapshot, restored)
     if job.fresh_within is not None and isinstance(job.when, Latest):

@@ -20,6 +20,7 @@ from litekeep.sqlite.dump import Dump
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
 from litekeep.sqlite.translate import translated
 from litekeep.store.files import write_all
+from litekeep.store.temporary import temporary_folder
 
 _BATCH_SIZE = 1 << 20
 
@@ -32,6 +33,11 @@ class DumpResult:
 
     size: int
     damaged: tuple[str, ...]
+
+
+def scratch() -> contextlib.AbstractContextManager[Path]:
+    """Give a folder for a restored database, removed at the end, or by the next if killed."""
+    return temporary_folder("dump")
 
 
 def dump(

@@ -23,7 +23,9 @@ import fcntl
 import os
 import re
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -36,6 +38,7 @@ TEMPORARY_NAME = re.compile(r"\.litekeep-[0-9a-f]{16}\.tmp")
 AGE_WITHOUT_LOCKS = timedelta(days=1)
 CREATE_ATTEMPTS_MAX = 100
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 
 
@@ -62,6 +65,50 @@ def temporary_file(folder: Path) -> Iterator[tuple[Path, BinaryIO]]:
                 if os.path.lexists(path):
                     faults.reach(f"unlink {path.name}")
                     path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def temporary_folder(kind: str, parent: Path | None = None) -> Iterator[Path]:
+    """
+    Make a folder, locked while the context lasts, and remove it at the end.
+
+    What killed runs of this user left of the same *kind* is removed first.  It lies in
+    *parent*, by default where temporary files lie.
+    """
+    prefix = f"litekeep-{kind}-"
+    parent = Path(tempfile.gettempdir()) if parent is None else parent
+    for path in parent.glob(f"{prefix}*"):
+        _remove_dead_folder(path)
+    folder, descriptor = _create_folder(prefix, parent)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _create_folder(prefix: str, parent: Path) -> tuple[Path, int]:
+    for _ in range(CREATE_ATTEMPTS_MAX):
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(folder, _FOLDER)
+            if lock(descriptor, wait=False) is not False and os.fstat(descriptor).st_nlink > 0:
+                return folder, descriptor
+            os.close(descriptor)
+    raise AssertionError("every new temporary folder was removed at once")
+
+
+def _remove_dead_folder(path: Path) -> None:
+    try:
+        descriptor = os.open(path, _FOLDER)
+    except OSError:
+        return
+    try:
+        # Without locks nobody knows: it stays.
+        if os.fstat(descriptor).st_uid == os.geteuid() and lock(descriptor, wait=False):
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(descriptor)
 
 
 def _create(folder: Path) -> tuple[Path, int]:

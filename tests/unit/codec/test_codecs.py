@@ -233,3 +233,12 @@ def test_an_unknown_format_is_told_with_those_there_are():
     with pytest.raises(UserError) as caught:
         codec_named("lz4")
     assert "gzip, zstd, none" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"j", b"\x1fjunk", b"PK\x03\x04" * 99])
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_what_follows_gzip_data_is_called_so(junk: bytes, size: int):
+    """It is not cut off: that would send people to look for the rest."""
+    data = GZIP.encode(b"abc", 2) + junk
+    with pytest.raises(FormatError, match="bytes follow the end"):
+        list(GZIP.decode(in_pieces(data, size)))
