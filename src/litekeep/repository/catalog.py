@@ -287,15 +287,9 @@ def _look_at_data(repository: Repository, blob: Blob) -> Snapshot | Leftover | N
     if not isinstance(is_ours, bool):
         return is_ours
     if is_ours:
-        return Leftover(
-            repository,
-            blob.name,
-            CorruptionError(
-                f"{blob.name} has no manifest",
-                hint="A backup was cut short, or its manifest was lost; litekeep restore takes "
-                "the file itself all the same.",
-            ),
-        )
+        hint = "A backup was cut short, or it was lost; litekeep restore takes the file itself."
+        lost = CorruptionError(f"{blob.name} has no manifest", hint=hint)
+        return Leftover(repository, blob.name, lost)
     parsed = _parsed(blob.name, repository)
     found = Snapshot(repository, parsed.name, blob.name, parsed.time, blob.size, None)
     if blob.size > _NOTHING_SIZE_MAX:
