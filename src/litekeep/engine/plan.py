@@ -134,11 +134,7 @@ def plan_restore(
     """
     points = read_points(nearest_first(repositories))
     if not points.points and not points.unread and not points.leftovers:
-        places = ", ".join(repository.store.url for repository in repositories)
-        raise NotFound(
-            f"there are no restore points in {places}",
-            hint="Make one with litekeep backup; if they are elsewhere, name that place instead.",
-        )
+        raise _nothing_in(repositories)
     when = when or Latest()
     choice = choose(points, when)
     if is_own_place:
@@ -160,6 +156,14 @@ def plan_restore(
             lacks=tuple(lack for lack in points.lacks if not lack.has_newest),
             accepts_failed_check=isinstance(when, Named),
         )
+    )
+
+
+def _nothing_in(repositories: Sequence[Repository]) -> NotFound:
+    places = ", ".join(repository.store.url for repository in repositories)
+    return NotFound(
+        f"there are no restore points in {places}",
+        hint="Make one with litekeep backup; if they are elsewhere, name that place instead.",
     )
 
 

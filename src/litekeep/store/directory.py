@@ -333,13 +333,6 @@ class DirectoryStore(Store):
             if is_passed_over(folder, prefix):
                 return
             raise
-        except NotADirectoryError as error:
-            if folder:
-                return  # replaced meanwhile
-            raise StoreError(
-                f"{self._root} is a file, and a store is a folder",
-                hint="Check the path. A single file can be given itself to litekeep restore.",
-            ) from error
         # With its slash a folder sorts where the names below it belong.
         for part, entry in sorted(entries, key=lambda pair: pair[0]):
             name = folder + part

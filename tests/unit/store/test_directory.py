@@ -183,12 +183,6 @@ def test_a_folder_is_no_blob_and_a_blob_no_folder(store: DirectoryStore):
     store.delete("a/b/c")
 
 
-def test_a_root_that_is_a_file_is_said_to_be_one(tmp_path: Path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StoreError, match="is a file, and a store is a folder"):
-        list(DirectoryStore(tmp_path / "file").list())
-
-
 def test_metadata_survives_a_copy_of_the_tree(store: DirectoryStore, root: Path, tmp_path: Path):
     store.put(NAME, b"data", metadata={"a": "1"})
     copied = tmp_path / "copied"
