@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import json
 import shlex
 import sqlite3
 import subprocess
 
 import pytest
 
+from litekeep.documents import decode_document, encode_document
 from tests.cli.conftest import count_rows, make_database
 
 
@@ -394,9 +394,9 @@ def test_who_names_the_target_gets_the_other_database_and_is_told(mixed):
 def test_a_snapshot_of_another_host_is_restored_with_a_note(shell, app):
     shell.run("backup", "app.db")
     (manifest,) = (shell.folder / "app.db-backups").glob("*/*/*.json")
-    fields = json.loads(manifest.read_text())
+    fields = decode_document(manifest.read_bytes())
     fields["origin"] = {"host": "elsewhere", "path": "/srv/app.db"}
-    manifest.write_text(json.dumps(fields))
+    manifest.write_bytes(encode_document(fields))
 
     ran = shell.run("restore", "app.db", "--replace")
 
