@@ -141,5 +141,5 @@ def wanted(
 def _endless(url: str) -> StoreError:
     return StoreError(
         f"{url} lists the same objects again and again, or in no order",
-        hint="Its server does not list as S3 does: use another, or a directory.",
+        hint="Its server does not list as S3 does: use another, or a folder.",
     )
