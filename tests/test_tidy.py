@@ -49,9 +49,13 @@ ROOMS: dict[str, set[str]] = {
     "sources": {"lookup", "opening", "config", "engine", "repository", "codec", "sqlite"},
     "status": {"sources", "engine", "repository"},
     "jobs": {"sources", "config", "engine", "repository", "sqlite"},
+    "schedules": {"config", "host"},
     "library": {"config", "sources", "jobs", "engine"},
     # Thin over them all.
-    "cli": {"library", "status", "sources", "jobs", "opening", "config", "engine", "host"},
+    "cli": {
+        *("library", "schedules", "status", "sources", "jobs", "opening"),
+        *("config", "engine", "host"),
+    },
     "__init__": {"library", "engine"},
     "__main__": {"cli"},
     **{room: FOUNDATION - {room} for room in FOUNDATION},

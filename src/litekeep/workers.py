@@ -122,6 +122,37 @@ class _End:
     error: BaseException | None
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """How a program ended, and what it wrote to both its outputs."""
+
+    code: int
+    output: str
+
+
+def run_program(command: Sequence[str], *, seconds_max: float) -> Told | None:
+    """
+    Run a program of the system to its end.
+
+    Returns:
+        None where there is no such program, or it did not end in time.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=seconds_max,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return Told(done.returncode, done.stdout)
+
+
 def start_python(
     arguments: Sequence[str],
     *,

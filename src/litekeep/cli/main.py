@@ -49,6 +49,8 @@ COMMANDS = {
     "accept": "Say that a suspect snapshot is fine.",
     "dump": "Write a database as SQL text.",
     "init": "Write a commented configuration.",
+    "install": "Install the schedule, for systemd or cron.",
+    "uninstall": "Remove the schedule.",
     "completion": "Print the completion script for a shell.",
 }
 
