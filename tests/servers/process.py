@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 READY_SECONDS_MAX = 60.0
+END_SECONDS_MAX = 30.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,10 +30,10 @@ def free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(end: signal.Signals) -> None:
     # Killed tests must not leave servers behind.
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, end)
 
 
 @contextlib.contextmanager
@@ -42,12 +43,13 @@ def running(
     log: Path,
     is_ready: Callable[[], bool],
     environment: Mapping[str, str] | None = None,
+    end: signal.Signals = signal.SIGKILL,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """
     Run *command* until the context ends; wait until *is_ready*.
 
-    A server is ended with SIGKILL: its data is thrown away, and a clean stop can
-    take long (17 s for SeaweedFS).
+    A server is ended with SIGKILL, if *end* says nothing else: its data is thrown away,
+    and a clean stop can take long (17 s for SeaweedFS).
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -56,7 +58,7 @@ def running(
             stdout=output,
             stderr=subprocess.STDOUT,
             env=environment,
-            preexec_fn=_die_with_parent,
+            preexec_fn=lambda: _die_with_parent(end),
         )
     try:
         deadline = time.monotonic() + READY_SECONDS_MAX
@@ -67,8 +69,12 @@ def running(
             time.sleep(0.05)  # nothing tells when a port of another process opens
         yield process
     finally:
-        process.kill()
-        process.wait()
+        process.send_signal(end)
+        try:
+            process.wait(END_SECONDS_MAX)
+        finally:
+            process.kill()
+            process.wait()
 
 
 def answers(url: str) -> bool:

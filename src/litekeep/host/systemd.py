@@ -182,12 +182,12 @@ def _failed(schedule: Schedule) -> str:
         ' see: journalctl -u $1"'
     ).replace("$", "$$")
     lines = [
-        "Description=Litekeep: tell that %I failed",
+        "Description=Litekeep: tell that %i failed",
         "",
         "[Service]",
         "Type=oneshot",
-        f"ExecStart=/bin/sh -c '{script}' litekeep %I",
-        "SyslogIdentifier=litekeep",
+        f"ExecStart=/bin/sh -c '{script}' litekeep %i",
+        "SyslogIdentifier=litekeep-failed",
         "DynamicUser=yes",
         "ProtectHome=yes",
         _SANDBOX.rstrip(),
@@ -207,9 +207,9 @@ def _advice(task: Task, kind: str) -> str:
 
 def _hidden(writable: Sequence[Path], readable: Sequence[Path]) -> list[str]:
     """Return what hides homes, and what brings back the paths that lie in hidden places."""
-    # An empty file system that cannot be written to: what is not bound into it is refused,
-    # not lost.
-    lines = ["ProtectHome=tmpfs"]
+    # Read-only, which ProtectHome=tmpfs is not where something is bound into it: what is
+    # not bound must be refused, not written to memory and lost.
+    lines = [f"TemporaryFileSystem={' '.join(f'{place}:ro' for place in _HOMES)}"]
     for key, paths in (("BindPaths", writable), ("BindReadOnlyPaths", readable)):
         bound = [path for path in paths if _is_in(path, (*_HOMES, *_TEMPORARY))]
         if bound:
