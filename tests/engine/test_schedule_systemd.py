@@ -115,8 +115,7 @@ def test_a_timer_makes_up_for_a_missed_run_and_the_sandbox_lets_it_do_its_work(
     assert said[-1] == "[sqlite-backup] Backup completed successfully"
     assert len(snapshots(host)) == before + 1
     keys = [
-        item["Key"]
-        for item in seaweedfs.client().list_objects_v2(Bucket=booted[1])["Contents"]
+        item["Key"] for item in seaweedfs.client().list_objects_v2(Bucket=booted[1])["Contents"]
     ]
     assert "app/latest.db.gz" in keys
     host.wait(lambda: host.property("litekeep-backup.service", "ActiveState") == "inactive")

@@ -9,6 +9,7 @@ the ones that are tested.  It shares the network, to reach servers on 127.0.0.1.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -24,16 +25,33 @@ from typing import Any
 import litekeep
 from tests.servers.process import running
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 90.0
 SOURCE = Path(litekeep.__file__).parents[1]
 
 _USERS = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/usr/sbin/nologin\n"
 _GROUPS = "root:x:0:\nnogroup:x:65534:\nsystemd-journal:x:101:\n"
 #: Of the host's, which have nothing to do here.
 _MASKED = ("systemd-logind.service", "systemd-timesyncd.service", "dbus.service", "dbus.socket")
+_COPIED = (
+    *("os-release", "ld.so.cache", "ld.so.conf", "login.defs", "nsswitch.conf"),
+    "ssl/certs/ca-certificates.crt",
+)
 _FOLDERS = (
     *("etc/systemd/system", "etc/cron.d", "etc/logrotate.d", "var/log/journal", "var/tmp"),
-    *("tmp", "root", "home", "usr", "run", "proc", "sys", "dev", "opt", "srv"),
+    *(
+        "var/spool/cron/crontabs",
+        "var/lib/logrotate",
+        "tmp",
+        "root",
+        "home",
+        "usr",
+        "run",
+        "proc",
+        "sys",
+        "dev",
+        "opt",
+        "srv",
+    ),
 )
 
 
@@ -135,9 +153,24 @@ def machine(folder: Path, *, binds: tuple[Path, ...] = ()) -> Iterator[Machine]:
 
     # It takes SIGTERM as a power button, and then leaves nothing running; SIGKILL would end
     # the container's keeper alone.
-    with running(command, log=log, is_ready=is_up, end=signal.SIGTERM) as process:
+    with _alone(), running(command, log=log, is_ready=is_up, end=signal.SIGTERM) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         yield Machine(root, int(children[0]))
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold the only place: two machines would share one control group, and end each other's."""
+    with Path("/run/litekeep-test-machine.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            # Innermost first; what is in use, or not there, stays so.
+            for group in Path("/sys/fs/cgroup").glob("**/payload"):
+                for folder, _, _ in os.walk(group, topdown=False):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(folder)
 
 
 def _furnish(root: Path) -> None:
@@ -150,14 +183,24 @@ def _furnish(root: Path) -> None:
     etc = root / "etc"
     (etc / "passwd").write_text(_USERS)
     (etc / "group").write_text(_GROUPS)
+    # Without a password, but known to PAM, which cron asks.
+    (etc / "shadow").write_text("root:*:20000:0:99999:7:::\n")
+    (etc / "shadow").chmod(0o600)
     (etc / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
     (etc / "hosts").write_text("127.0.0.1 localhost\n")
-    for name in ("os-release", "ld.so.cache", "ld.so.conf", "ssl/certs/ca-certificates.crt"):
+    for name in (
+        "os-release",
+        "ld.so.cache",
+        "ld.so.conf",
+        "ssl/certs/ca-certificates.crt",
+        "login.defs",
+    ):
         if Path("/etc", name).is_file():
             (etc / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(Path("/etc", name), etc / name)
-    if Path("/etc/alternatives").is_dir():
-        shutil.copytree("/etc/alternatives", etc / "alternatives", symlinks=True)
+    for name in ("alternatives", "pam.d", "security"):
+        if Path("/etc", name).is_dir():
+            shutil.copytree(Path("/etc", name), etc / name, symlinks=True)
     units = etc / "systemd/system"
     for name in _MASKED:
         (units / name).symlink_to("/dev/null")

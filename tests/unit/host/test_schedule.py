@@ -1,0 +1,190 @@
+"""The texts of a schedule: what systemd and cron are told, as they themselves read it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from litekeep.cli.main import COMMANDS
+from litekeep.errors import UserError
+from litekeep.host import cron, systemd
+from litekeep.host.schedule import PRUNE_IS_THERE, TASKS, Schedule, refuse_unwritable, tasks_of
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+)
+STRANGE = Path('/srv/a "b" 100% $HOME \\ ; データ')
+
+
+def schedule(
+    *,
+    program: tuple[str, ...] = ("/bin/true",),
+    folder: Path = Path("/srv/app"),
+    config: Path = Path("/etc/litekeep.toml"),
+    state: Path = systemd.STATE_DEFAULT,
+) -> Schedule:
+    return Schedule(
+        program=program,
+        config=config,
+        tasks=tasks_of({}),
+        database_folders=(folder,),
+        store_folders=(folder / "backups",),
+        state=state,
+        readable=(Path("/root/venv"),),
+    )
+
+
+def written(folder: Path, units: dict[str, str]) -> list[Path]:
+    paths = []
+    for name, text in units.items():
+        path = folder / name.replace("@.", "@x.")
+        path.write_text(text)
+        paths.append(path)
+    return paths
+
+
+def test_prune_is_run_if_and_only_if_there_is_one():
+    assert ("prune" in COMMANDS) == PRUNE_IS_THERE
+
+
+def test_every_task_is_a_command():
+    for task in tasks_of({}):
+        assert task.name == task.arguments[0] and task.name in COMMANDS
+
+
+def test_a_schedule_of_nothing_is_refused():
+    with pytest.raises(UserError, match="all tasks are off"):
+        tasks_of({task.name: "off" for task in TASKS})
+
+
+@needs_systemd
+@pytest.mark.parametrize("folder", [Path("/srv/app"), STRANGE, Path("/home/app/data")])
+def test_systemd_finds_no_fault_in_the_units(tmp_path: Path, folder: Path):
+    found = schedule(folder=folder, config=folder / "litekeep.toml", state=folder / "state")
+    paths = written(tmp_path, systemd.units(found))
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *paths], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_the_units_are_as_closed_as_systemd_calls_ok(tmp_path: Path):
+    for path in written(tmp_path, systemd.units(schedule())):
+        if path.suffix == ".service":
+            done = subprocess.run(
+                ["systemd-analyze", "security", "--offline=true", "--threshold=30", path],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{path.name}: {done.stdout}{done.stderr}"
+
+
+@needs_systemd
+@pytest.mark.parametrize("when", ["hourly", "daily", "weekly"])
+def test_the_words_are_times_that_systemd_knows(when: str):
+    for task in tasks_of({"backup": when}):
+        subprocess.run(["systemd-analyze", "calendar", systemd.calendar(task)], check=True)
+
+
+def test_a_task_may_write_only_to_what_it_needs():
+    units = systemd.units(schedule())
+
+    assert "ReadWritePaths=-/srv/app\n" in units["litekeep-backup.service"]
+    assert "ReadWritePaths=-/srv/app/backups\n" in units["litekeep-verify.service"]
+
+
+def test_what_lies_in_a_hidden_place_is_bound_into_it():
+    unit = systemd.units(schedule(folder=Path("/home/app")))["litekeep-backup.service"]
+
+    assert "BindPaths=-/home/app\n" in unit
+    assert "BindReadOnlyPaths=-/root/venv " in unit
+
+
+def test_a_state_folder_of_ones_own_may_be_written_to():
+    unit = systemd.units(schedule(state=Path("/srv/state")))["litekeep-verify.service"]
+
+    assert "/srv/state" in unit and "StateDirectory" not in unit
+
+
+def test_a_path_that_no_line_can_hold_is_refused():
+    with pytest.raises(UserError, match="cannot stand in a schedule"):
+        refuse_unwritable(schedule(folder=Path("/srv/a\nb")))
+
+
+def lines_of(table: str) -> dict[str, str]:
+    """The commands of a table as cron gives them to the shell, by task."""
+    lines = [line for line in table.splitlines() if " root " in line]
+    commands = [line.split(" root ", 1)[1].replace("\\%", "%") for line in lines]
+    return {task.name: command for task, command in zip(tasks_of({}), commands, strict=True)}
+
+
+def fake(folder: Path, code: int) -> Path:
+    program = folder / f"program {code}%"
+    program.write_text(f'#!/bin/sh\necho "said $*"\nexit {code}\n')
+    program.chmod(0o755)
+    return program
+
+
+@pytest.mark.parametrize(("code", "mailed"), [(0, ""), (75, ""), (11, "litekeep verify failed")])
+def test_cron_is_told_of_a_failure_and_of_nothing_else(tmp_path: Path, code: int, mailed: str):
+    log = tmp_path / "it's a log"
+    found = schedule(program=(str(fake(tmp_path, code)),), config=tmp_path / "100%.toml")
+    command = lines_of(cron.table(found, "seed", log=log))["verify"]
+
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert done.stdout.strip() == (f"{mailed}: see {log}" if mailed else "")
+    assert done.stderr == ""
+    head, said = log.read_text().splitlines()
+    assert head.endswith(" litekeep verify")
+    assert said == f"said --config {tmp_path}/100%.toml verify --sample 10%"
+
+
+def test_every_percent_sign_is_escaped_for_cron():
+    for line in cron.table(schedule(folder=STRANGE), "seed").splitlines():
+        assert "%" not in line.replace("\\%", ""), line
+
+
+def test_two_machines_do_not_ask_in_the_same_minute_and_one_always_in_the_same():
+    tables = {cron.table(schedule(), seed) for seed in ("a", "b", "a")}
+
+    assert len(tables) == 2
+
+
+@pytest.mark.parametrize("when", ["@hourly", "30 2 * * *", "*/5 0-6 1,15 jan mon-fri"])
+def test_an_expression_of_crons_own_is_passed_on(when: str):
+    (task, *_) = tasks_of({"backup": when})
+
+    assert cron.expression(task, "seed") == when
+
+
+@pytest.mark.parametrize("when", ["*-*-* 02:30", "30 2 * *", "1 2 3 4 5 rm -rf /", "@reboot\n*"])
+def test_what_is_no_time_of_cron_is_refused(when: str):
+    (task, *_) = tasks_of({"backup": when})
+
+    with pytest.raises(UserError, match="no time that cron knows"):
+        cron.expression(task, "seed")
+
+
+def test_a_line_that_cron_would_cut_is_refused():
+    with pytest.raises(UserError, match="longer than cron reads"):
+        cron.table(schedule(config=Path("/" + "a" * 900)), "seed")
+
+
+@pytest.mark.skipif(shutil.which("/usr/sbin/logrotate") is None, reason="no logrotate here")
+def test_logrotate_finds_no_fault_in_its_file(tmp_path: Path):
+    file = tmp_path / "rotation"
+    file.write_text(cron.rotation(schedule()))
+
+    done = subprocess.run(
+        ["/usr/sbin/logrotate", "--debug", file], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0 and "error" not in done.stderr, done.stderr
