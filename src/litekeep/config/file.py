@@ -5,7 +5,7 @@ Nothing in it is passed over.  Each thing that is wrong is an error that says wh
 (file, line, key), what was found and what is allowed.
 
     first found    --config FILE, $LITEKEEP_CONFIG, ./litekeep.toml,
-                   ~/.config/litekeep/litekeep.toml, /etc/litekeep.toml
+                   ~/.config/litekeep/litekeep.toml, /etc/litekeep.toml; /dev/null: none
 
 Relative paths in the file start from its own folder, whoever runs the command and
 from wherever.
@@ -67,25 +67,24 @@ def find_file(given: Path | None, environ: Mapping[str, str], folder: Path) -> P
     Raises:
         ConfigError: The file named by `--config` or `$LITEKEEP_CONFIG` is not there.
     """
-    named = [(given, "--config")]
-    if variable := environ.get("LITEKEEP_CONFIG"):
-        named.append((Path(variable), "$LITEKEEP_CONFIG"))
+    named = ((given, "--config"), (environ.get("LITEKEEP_CONFIG"), "$LITEKEEP_CONFIG"))
     for path, source in named:
-        if path is not None:
+        if path:
             # A shell leaves the ~ of --config=~/x alone, and a unit file that of a variable.
             full = folder / os.path.expanduser(path)
+            if str(full) == os.devnull:
+                return None
             if not is_file(full):
                 raise ConfigError(
                     f"there is no configuration file {path}, which {source} names",
                     hint="Correct the path, or write one with litekeep init.",
                 )
             return full
-    places = [folder / "litekeep.toml"]
-    if home := environ.get("HOME"):
-        places.append(Path(home, ".config/litekeep/litekeep.toml"))
-    places.append(Path("/etc/litekeep.toml"))
+    homes = [environ["HOME"]] if environ.get("HOME") else []
+    places = [folder, *(Path(home, ".config/litekeep") for home in homes), Path("/etc")]
     # Unlike Path.is_file, this takes a folder that may not be entered for an empty one.
-    return next((path for path in places if os.path.isfile(path)), None)
+    files = (place / "litekeep.toml" for place in places)
+    return next((path for path in files if os.path.isfile(path)), None)
 
 
 def read_file(path: Path, environ: Mapping[str, str]) -> Settings:

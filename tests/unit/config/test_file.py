@@ -255,6 +255,13 @@ def test_a_named_file_that_is_not_there_is_an_error(tmp_path):
             find_file(path, environ, tmp_path)
 
 
+def test_dev_null_means_no_file_at_all(tmp_path):
+    (tmp_path / "litekeep.toml").touch()
+
+    assert find_file(Path("/dev/null"), {}, tmp_path) is None
+    assert find_file(None, {"LITEKEEP_CONFIG": "/dev/null"}, tmp_path) is None
+
+
 def test_the_home_folder_is_known_where_no_shell_has_put_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.toml").touch()
