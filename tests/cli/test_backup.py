@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import re
 import sqlite3
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -151,6 +155,50 @@ def test_another_run_of_the_same_job_is_exit_75_at_once(shell, app, tmp_path):
         ran = shell.run("backup", "app.db")
 
     assert ran.code == 75
+
+
+@pytest.mark.parametrize(("other", "code"), [("missing.db", 11), ("other.db", 75)])
+def test_a_run_that_is_active_hides_no_failure_of_another_database(
+    shell, app, tmp_path, other, code
+):
+    """A schedule takes 75 for a success."""
+    make_database(shell.folder / "other.db")
+    (shell.folder / "litekeep.toml").write_text(
+        f'[[database]]\npath = "app.db"\n[[database]]\npath = "{other}"\n'
+    )
+    state = tmp_path / "state"
+    with (
+        exclusive_job(state, "app", str(app)),
+        exclusive_job(state, "other", str(shell.folder / "other.db")),
+    ):
+        ran = shell.run("backup")
+
+    assert ran.code == code
+    assert ran.err.count("another backup of") == (2 if code == 75 else 1)
+
+
+def test_of_two_runs_at_once_the_second_ends_with_75_and_says_so_once(shell, app):
+    """The first waits for a writer; it goes on as if the second had not been."""
+    with contextlib.closing(sqlite3.connect(app, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        first = shell.start("backup", "app.db", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        state = Path(shell.environ["LITEKEEP_STATE"])
+        deadline = time.monotonic() + 30
+        while not list(state.glob("app-*.lock")) and time.monotonic() < deadline:
+            time.sleep(0.02)  # nothing tells when another process takes a lock
+
+        second = shell.run("backup", "app.db")
+        writer.execute("ROLLBACK")
+    out, err = first.communicate(timeout=60)
+
+    assert second.code == 75
+    assert second.out == ""
+    assert second.err.splitlines() == [
+        f"error: another backup of {app} is running",
+        "hint: Wait for it to end; a schedule may ignore exit code 75.",
+    ]
+    assert (first.returncode, err) == (0, b"")
+    assert b"Backup completed successfully" in out
 
 
 def test_a_dry_run_changes_nothing(shell, app):

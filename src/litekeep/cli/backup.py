@@ -95,7 +95,7 @@ def command(
             results.append({"database": str(job.database), "error": output.error_fields(error)})
     if options.is_json:
         output.json_object(results[0] if len(jobs) == 1 else {"backups": results})
-    return failures[0].exit_code if failures else 0
+    return output.exit_code(failures)
 
 
 def _run(

@@ -80,7 +80,7 @@ def command(
                 output.show_error(failure, is_json=False, about=name if len(jobs) > 1 else "")
     if options.is_json:
         output.json_object(objects[0] if len(jobs) == 1 else {"databases": objects})
-    return failures[0].exit_code if failures else 0
+    return output.exit_code(failures)
 
 
 def as_json(result: DrillResult, database: str) -> dict[str, Any]:

@@ -69,7 +69,7 @@ def command(source: str | None, shows_deleted: bool, database: str | None, optio
                 _show(item, points, zone_of(settings), is_verbose=options.is_verbose)
     if options.is_json:
         output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
-    return failures[0].exit_code if failures else 0
+    return output.exit_code(failures)
 
 
 def _as_json(source: Source, points: Points) -> dict[str, Any]:

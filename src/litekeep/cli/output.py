@@ -15,10 +15,11 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from litekeep.errors import EXIT_BUG, LitekeepError, NoSpace
+from litekeep.errors import EXIT_BUG, AlreadyRunning, LitekeepError, NoSpace
 
 
 def line(text: str = "", *, is_error: bool = False) -> None:
@@ -124,6 +125,19 @@ def error_fields(error: LitekeepError) -> dict[str, Any]:
         "message": error.message,
         "hint": error.hint,
     }
+
+
+def exit_code(failures: Sequence[LitekeepError]) -> int:
+    """
+    Return the code that a command ends with after these failures.
+
+    It is the first one's.  But a schedule takes `AlreadyRunning` for a success, so that of
+    one database must not hide another's failure.
+    """
+    codes = [failure.exit_code for failure in failures]
+    return (
+        next((code for code in codes if code != AlreadyRunning.exit_code), codes[0]) if codes else 0
+    )
 
 
 def show_error(error: LitekeepError, *, is_json: bool, about: str = "") -> None:

@@ -71,7 +71,7 @@ def command(
             output.show_error(failure, is_json=False)
     else:
         output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
-    return failures[0].exit_code if failures else 0
+    return output.exit_code(failures)
 
 
 def _prune(

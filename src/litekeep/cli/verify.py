@@ -62,7 +62,7 @@ def command(source: str | None, sample: str, database: str | None, options: Opti
                 output.show_error(result.failure, is_json=False, about=about)
     if options.is_json:
         output.json_object(objects[0] if len(objects) == 1 else {"databases": objects})
-    return failures[0].exit_code if failures else 0
+    return output.exit_code(failures)
 
 
 def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
