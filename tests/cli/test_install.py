@@ -50,9 +50,9 @@ def tree(top: Path) -> dict[str, str]:
 
 UNITS = {
     *(f"etc/systemd/system/litekeep-{task}.{kind}"
-      for task in ("backup", "verify", "drill") for kind in ("service", "timer")),
+      for task in ("backup", "verify", "prune", "drill") for kind in ("service", "timer")),
     *(f"etc/systemd/system/timers.target.wants/litekeep-{task}.timer"
-      for task in ("backup", "verify", "drill")),
+      for task in ("backup", "verify", "prune", "drill")),
     "etc/systemd/system/litekeep-failed@.service",
 }  # fmt: skip
 FILES = {"systemd": UNITS, "cron": {"etc/cron.d/litekeep", "etc/logrotate.d/litekeep"}}

@@ -125,7 +125,12 @@ def test_a_timer_makes_up_for_a_missed_run_and_the_sandbox_lets_it_do_its_work(
 
 def test_each_task_does_its_work_in_its_sandbox(host: Machine):
     host.litekeep("install", "systemd")
-    wanted = {"backup": "Backup completed successfully", "verify": ": ok", "drill": "Drill: pass"}
+    wanted = {
+        "backup": "Backup completed successfully",
+        "verify": ": ok",
+        "prune": "removed",
+        "drill": "Drill: pass",
+    }
     for task, line in wanted.items():
         host.run("systemctl", "start", f"litekeep-{task}.service")
 

@@ -13,9 +13,8 @@ from litekeep.cli import output
 from litekeep.cli.options import Options, common_options, dry_run_option
 from litekeep.cli.steps import refuse_stranger, root_option, show_plan
 from litekeep.config.places import state_folder
-from litekeep.errors import UserError
 from litekeep.host import cron
-from litekeep.host.schedule import PRUNE_IS_THERE, VARIABLES_FILE, tasks_of
+from litekeep.host.schedule import VARIABLES_FILE, tasks_of
 from litekeep.host.scheduler import KINDS, TOP, apply, install_plan, machine_seed
 from litekeep.schedules import Needs, needs_of
 from litekeep.sources import load_settings
@@ -46,8 +45,6 @@ def command(
     WHEN is hourly, daily, weekly, off, or an expression of the scheduler's own: "*-*-* 02:30"
     for systemd, "30 2 * * *" for cron.
     """
-    if prune is not None and not PRUNE_IS_THERE:
-        raise UserError("this version has no command prune to run", hint="Leave --prune out.")
     settings = load_settings(options.config)
     changes = {"backup": backup, "verify": verify, "prune": prune, "drill": drill}
     needs = needs_of(settings, tasks_of(changes), environ=os.environ)

@@ -20,9 +20,6 @@ from litekeep.errors import UserError
 WORDS = ("hourly", "daily", "weekly")
 OFF = "off"
 
-#: Whether there is a command `prune` to run; a test compares it with the commands.
-PRUNE_IS_THERE = False
-
 #: Where a schedule finds variables that are not in its files, such as credentials.
 VARIABLES_FILE = Path("/etc/default/litekeep")
 
@@ -88,12 +85,12 @@ def tasks_of(changes: Mapping[str, str | None]) -> tuple[Task, ...]:
         UserError: All are off.
 
     >>> [(task.name, task.when) for task in tasks_of({"backup": "daily", "drill": "off"})]
-    [('backup', 'daily'), ('verify', 'daily')]
+    [('backup', 'daily'), ('verify', 'daily'), ('prune', 'daily')]
     """
     tasks = []
     for task in TASKS:
         when = changes.get(task.name) or task.when
-        if when != OFF and (task.name != "prune" or PRUNE_IS_THERE):
+        if when != OFF:
             tasks.append(dataclasses.replace(task, when=when))
     if not tasks:
         raise UserError(

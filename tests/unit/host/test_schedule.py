@@ -11,7 +11,7 @@ import pytest
 from litekeep.cli.main import COMMANDS
 from litekeep.errors import UserError
 from litekeep.host import cron, systemd
-from litekeep.host.schedule import PRUNE_IS_THERE, TASKS, Schedule, refuse_unwritable, tasks_of
+from litekeep.host.schedule import TASKS, Schedule, refuse_unwritable, tasks_of
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
@@ -44,10 +44,6 @@ def written(folder: Path, units: dict[str, str]) -> list[Path]:
         path.write_text(text)
         paths.append(path)
     return paths
-
-
-def test_prune_is_run_if_and_only_if_there_is_one():
-    assert ("prune" in COMMANDS) == PRUNE_IS_THERE
 
 
 def test_every_task_is_a_command():
