@@ -79,7 +79,6 @@ main() {
     if [ ! -x "$home/bin/litekeep" ]; then make_environment "$home" "$deploy"; fi
     export S3_BUCKET="${S3_BUCKET:-chuden-demoapp}"
     export LOCAL_BACKUP_DIR="${LOCAL_BACKUP_DIR:-${deploy}_backups/sqlite}"
-    export RETAIN_LOCAL_DAYS="${RETAIN_LOCAL_DAYS:-7}"
     export LITEKEEP_CONFIG="${LITEKEEP_CONFIG:-/dev/null}"
     if [ -t 1 ]; then
         # The same lines on a terminal as in a log, in place of a moving bar.

@@ -106,7 +106,6 @@ def test_its_variables_have_the_defaults_of_the_guide(tmp_path: Path):
     assert told(ran) == {
         "S3_BUCKET": "chuden-demoapp",
         "LOCAL_BACKUP_DIR": f"{tmp_path}/chuden-demoapp_backups/sqlite",
-        "RETAIN_LOCAL_DAYS": "7",
         "LITEKEEP_CONFIG": "/dev/null",
     }
 
