@@ -19,6 +19,7 @@ from litekeep.config.places import is_url, kind_of, places_of_listed, state_fold
 from litekeep.config.settings import DISTANT, SecretSource, Settings, StoreSettings, keys_of
 from litekeep.errors import UserError
 from litekeep.host.schedule import VARIABLES_FILE, Schedule, Task, refuse_unwritable
+from litekeep.paths import exists, is_file
 
 _OF_THE_CLOUD = ("AWS_", "AZURE_", "GOOGLE_")
 _OF_THE_WAY = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy")
@@ -78,14 +79,14 @@ def needs_of(
     return Needs(
         schedule,
         tuple(name for name in variables if name not in known),
-        tuple(item.path for item in settings.databases if not item.path.exists()),
+        tuple(item.path for item in settings.databases if not exists(item.path)),
     )
 
 
 def program_here() -> tuple[str, ...]:
     """Return how this very installation is started, by absolute path."""
     program = Path(sys.executable).parent / "litekeep"
-    if program.is_file():
+    if is_file(program):
         return (str(program),)
     return (sys.executable, "-P", "-m", "litekeep")
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from litekeep.errors import AccessDenied, NoSpace, StoreError, TargetExists
+from litekeep.paths import exists, is_folder
 
 MARK = b"# Written by litekeep install "
 _CONFIGURATION = b"# Configuration: "
@@ -49,7 +50,7 @@ class Step:
 
 def folder_step(path: Path) -> Step:
     """Plan a folder."""
-    return Step("keep" if path.is_dir() else "make", path)
+    return Step("keep" if is_folder(path) else "make", path)
 
 
 def file_step(path: Path, text: str) -> Step:
@@ -88,7 +89,7 @@ def link_step(path: Path, target: str) -> Step:
     if path.is_symlink():
         is_same = os.readlink(path) == target
         return Step("keep" if is_same else "link", path, target=target)
-    if path.exists():
+    if exists(path):
         raise TargetExists(f"{path} is there, and is no link", hint="Move it away.")
     return Step("link", path, target=target)
 

@@ -21,6 +21,7 @@ from litekeep.errors import LitekeepError, NotFound, UserError
 from litekeep.host import cron, placing, systemd
 from litekeep.host.placing import Step
 from litekeep.host.schedule import TASKS, WORDS, Schedule
+from litekeep.paths import is_file, is_folder
 
 KINDS = ("systemd", "cron")
 TOP = Path("/")
@@ -74,7 +75,7 @@ def uninstall_plan(kind: str, top: Path = TOP) -> Plan:
     if kind == "cron":
         return Plan((), placing.removal_steps((top / cron.FILE, top / cron.ROTATION)), ())
     found = placing.removal_steps(_units_known(top))
-    stamps = [Step("remove", path) for path in _stamps(top) if path.is_file()]
+    stamps = [Step("remove", path) for path in _stamps(top) if is_file(path)]
     is_told = bool(found) and _is_running(top)
     return Plan(
         _stop(found) if is_told else (),
@@ -104,7 +105,7 @@ def apply(plan: Plan) -> None:
 
 
 def _install_systemd(schedule: Schedule, top: Path) -> Plan:
-    if not (top / systemd.FOLDER.parent).is_dir():
+    if not is_folder(top / systemd.FOLDER.parent):
         raise NotFound(
             f"there is no systemd here: no folder {top / systemd.FOLDER.parent}",
             hint="Use cron: litekeep install cron.",
@@ -135,7 +136,7 @@ def _install_systemd(schedule: Schedule, top: Path) -> Plan:
 
 
 def _install_cron(schedule: Schedule, top: Path) -> Plan:
-    if not (top / cron.FILE.parent).is_dir():
+    if not is_folder(top / cron.FILE.parent):
         raise NotFound(
             f"there is no cron here: no folder {top / cron.FILE.parent}",
             hint="Install it (on Debian and Ubuntu: apt-get install cron), or use systemd: "
@@ -145,7 +146,7 @@ def _install_cron(schedule: Schedule, top: Path) -> Plan:
     text = cron.table(schedule, machine_seed(top))
     warnings = []
     # The log is rotated before anything writes to it.
-    if (top / cron.ROTATION.parent).is_dir():
+    if is_folder(top / cron.ROTATION.parent):
         steps.append(placing.file_step(top / cron.ROTATION, cron.rotation(schedule)))
     else:
         warnings.append(f"there is no logrotate here: {cron.LOG} grows for ever")
@@ -194,7 +195,7 @@ def _stop(steps: tuple[Step, ...]) -> tuple[tuple[str, ...], ...]:
 
 
 def _is_running(top: Path) -> bool:
-    return top == TOP and (top / BOOTED).is_dir()
+    return top == TOP and is_folder(top / BOOTED)
 
 
 def _check_calendar(text: str) -> None:
