@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import clouds, s3
+from tests.servers import clouds, docker, s3
 from tests.servers.certificates import Authority, new_authority
 from tests.servers.clouds import AzureServer, GoogleServer
+from tests.servers.docker import Engine, docker_engine
 from tests.servers.odd import OddServer
 from tests.servers.proxy import TcpProxy
 from tests.servers.s3 import S3Server
@@ -62,6 +63,22 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
         pytest.skip("Azurite is not installed: run tests/servers/install (needs node and npm)")
     with clouds.azure_server(program, tmp_path_factory.mktemp("azurite")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def running_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A Docker Engine of our own."""
+    if (reason := docker.why_not()) is not None:
+        pytest.skip(reason)
+    with docker_engine(tmp_path_factory.mktemp("docker")) as engine:
+        yield engine
+
+
+@pytest.fixture
+def engine(running_engine: Engine) -> Iterator[Engine]:
+    """The Docker Engine, with nothing in it but its images."""
+    yield running_engine
+    running_engine.sweep()
 
 
 @pytest.fixture
