@@ -40,6 +40,15 @@ _DAY_WORD = re.compile(r"(today|yesterday)(?:[ t]+(\S+))?", re.ASCII)
 _DATE_ONLY = re.compile(r"\d{4}-?\d{2}-?\d{2}|\d{4}-?w\d{2}(?:-?\d)?", re.ASCII)
 
 
+#: By how much two clocks may differ that nobody would call wrong.
+CLOCK_DIFFERENCE_MAX = timedelta(minutes=5)
+
+
+def is_ahead(time: datetime, now: datetime) -> bool:
+    """Say whether *time* lies in the future: a clock was, or is, wrong."""
+    return time > now + CLOCK_DIFFERENCE_MAX
+
+
 @dataclass(frozen=True, slots=True)
 class Latest:
     """The newest restore point."""

@@ -19,10 +19,12 @@ from litekeep.cli.options import (
 )
 from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.clock import now
+from litekeep.engine.newest import AHEAD_HINT
 from litekeep.engine.points import Points, RestorePoint, read_points
 from litekeep.errors import LitekeepError
 from litekeep.sources import Source, find_sources, load_settings, zone_of
 from litekeep.units import show_duration, show_size
+from litekeep.when import is_ahead
 
 _HEADS = ("TIME", "AGE", "KIND", "SIZE", "STORED", "STATE", "PROOF", "NAME", "LABEL")
 
@@ -126,6 +128,10 @@ def _warn(points: Points, about: str) -> None:
         output.line(f"{start}{lack.message}", is_error=True)
         if lack.hint:
             output.line(f"hint: {lack.hint}", is_error=True)
+    for point in points.points:
+        if is_ahead(point.time, now()):
+            output.line(f"{start}{point.name} lies in the future", is_error=True)
+            output.line(f"hint: {AHEAD_HINT}", is_error=True)
     for leftover in points.leftovers:
         output.line(
             f"{start}{leftover.repository.store.url}: {leftover.error.message}", is_error=True

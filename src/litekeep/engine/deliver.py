@@ -14,13 +14,13 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from urllib.parse import quote
 
 from litekeep import workers
 from litekeep.clock import Clock, Sleep
 from litekeep.codec.base import Codec
 from litekeep.engine import events
-from litekeep.engine.job import Begun, Job, remove_or_empty, withdraw
+from litekeep.engine.job import Begun, Job, withdraw
+from litekeep.engine.newest import AHEAD_HINT, find_ahead, move_latest, owner_of
 from litekeep.engine.origin import other_origin, show_origin
 from litekeep.engine.staging import Staging
 from litekeep.errors import (
@@ -32,6 +32,7 @@ from litekeep.errors import (
 )
 from litekeep.repository.layout import Repository, manifest_of, next_second
 from litekeep.repository.manifest import (
+    CAPTURED_KEY,
     DATABASE_KEY,
     ID_KEY,
     SIZE_MAX,
@@ -40,8 +41,7 @@ from litekeep.repository.manifest import (
     decode,
     encode,
 )
-from litekeep.repository.names import latest_objects
-from litekeep.store.base import FAILURES, Store
+from litekeep.store.base import FAILURES
 from litekeep.store.unopened import UnopenedStore
 
 NAME_ATTEMPTS_MAX = 30
@@ -56,7 +56,7 @@ class StoreOutcome:
     `is_settled` says that nothing half done is left in it; `latest` is None where it
     was not to be moved, else whether it was; `before` is where the snapshot before this
     one was taken, if that was elsewhere; `cleaned` has a line for a person on what other
-    runs had left.
+    runs had left; `ahead` names a snapshot that lies in the future.
     """
 
     url: str
@@ -67,6 +67,7 @@ class StoreOutcome:
     latest: bool | None = None
     before: Origin | None = None
     cleaned: tuple[str, ...] = ()
+    ahead: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,10 @@ class Delivery:
                     "Give each database a prefix, or a folder, of its own.",
                 )
             )
+        if outcome.ahead is not None:
+            self._report(
+                events.Warned(f"{outcome.ahead} in {outcome.url} lies in the future", AHEAD_HINT)
+            )
 
     def _warn_of_others(self, outcomes: Sequence[StoreOutcome]) -> None:
         """Say once that another database, or another host's, seems to share the place."""
@@ -193,12 +198,13 @@ class Delivery:
         try:
             placed = self._claim(repository, time)
             before = other_origin(repository, placed.name, self._origin)
-            self._put_data(placed, size_max)
+            self._put_data(placed, time, size_max)
             manifest = self.captured.result()(placed)
             repository.store.put(manifest_of(placed.object), encode(manifest), create=True)
             has_manifest = True
             self._check_stands(placed)
-            is_moved = self._move_latest(placed) if manifest.state == "ok" else None
+            is_moved = self._move_latest(placed, time) if manifest.state == "ok" else None
+            ahead = find_ahead(repository, placed.object, self._clock())
         except LitekeepError as error:
             is_settled = has_manifest or self._withdraw(repository)
             return StoreOutcome(url, placed.name, placed.object, error, is_settled)
@@ -206,7 +212,9 @@ class Delivery:
             self._withdraw(repository)
             raise
         cleaned = self._clean(repository)
-        return StoreOutcome(url, placed.name, placed.object, None, True, is_moved, before, cleaned)
+        return StoreOutcome(
+            url, placed.name, placed.object, None, True, is_moved, before, cleaned, ahead
+        )
 
     def _clean(self, repository: Repository) -> tuple[str, ...]:
         """
@@ -230,6 +238,7 @@ class Delivery:
         Two hosts whose timers fire in the same second would otherwise overwrite each
         other: a large upload cannot be conditional.
         """
+        metadata = self._metadata(repository, time)
         for _ in range(NAME_ATTEMPTS_MAX):
             name = repository.name_at(time)
             placed = Placed(repository, name, repository.object_of(name, self._codec))
@@ -238,9 +247,7 @@ class Delivery:
                 self._job.begin(Begun(self._id, dict(self._begun)))
             try:
                 if not self._is_taken(placed):
-                    repository.store.put(
-                        placed.object, b"", create=True, metadata=self._metadata(repository)
-                    )
+                    repository.store.put(placed.object, b"", create=True, metadata=metadata)
                     if self._is_ours(placed):
                         return placed
             except NameTaken:
@@ -257,9 +264,9 @@ class Delivery:
         name = f"{placed.object.rpartition('.db')[0]}.db"
         return any(True for _ in placed.repository.store.list(name))
 
-    def _put_data(self, placed: Placed, size_max: int) -> None:
+    def _put_data(self, placed: Placed, time: datetime, size_max: int) -> None:
         store = placed.repository.store
-        metadata = self._metadata(placed.repository)
+        metadata = self._metadata(placed.repository, time)
         if store.staging == self._staging.path.parent:
             # Only there may it be linked: two stores must not share one file.
             self._staging.wait_finished()
@@ -310,26 +317,17 @@ class Delivery:
             )
         self._check_data(placed)
 
-    def _move_latest(self, placed: Placed) -> bool | None:
-        """
-        Copy the snapshot to `latest`, unless that is another database's.
+    def _move_latest(self, placed: Placed, time: datetime) -> bool | None:
+        return move_latest(
+            placed.repository, placed.object, self._codec, captured_at=time, now=self._clock()
+        )
 
-        A `latest` of ours in another format would stay as it is for ever: it is removed.
-        """
-        store, latest = placed.repository.store, placed.repository.latest(self._codec)
-        if latest is None:
-            return None
-        ours = self._metadata(placed.repository)[DATABASE_KEY]
-        if _owner(store, latest) not in (None, ours):
-            return False
-        store.copy(placed.object, latest)
-        for name in latest_objects(placed.repository):
-            if name != latest and _owner(store, name) == ours:
-                remove_or_empty(store, name)
-        return True
-
-    def _metadata(self, repository: Repository) -> dict[str, str]:
-        return {ID_KEY: self._id, DATABASE_KEY: quote(repository.database)}
+    def _metadata(self, repository: Repository, time: datetime) -> dict[str, str]:
+        return {
+            ID_KEY: self._id,
+            DATABASE_KEY: owner_of(repository),
+            CAPTURED_KEY: time.isoformat(),
+        }
 
     def _withdraw(self, repository: Repository) -> bool:
         """Take back what was begun: also a claim whose answer was lost."""
@@ -341,14 +339,6 @@ class Delivery:
         except (CorruptionError, *FAILURES):
             return False
         return True
-
-
-def _owner(store: Store, name: str) -> str | None:
-    """Return what the blob's metadata says of its database; None too where there is no blob."""
-    try:
-        return store.head(name).metadata.get(DATABASE_KEY)
-    except BlobNotFound:
-        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ def drill(job: DrillJob, report: events.Report = events.ignore) -> DrillResult:
 def _choose(job: DrillJob) -> tuple[RestorePoint, Snapshot]:
     points = read_points(job.repositories)
     if job.when is not None:
-        point = choose(points, job.when).point
+        point = choose(points, job.when, job.clock()).point
     else:
         fit = [one for one in points.points if one.state in ("ok", "foreign")]
         if not fit:

@@ -38,7 +38,7 @@ def hold(
             "the reason is too long, or no plain text",
             hint=f"Give at most {TEXT_LENGTH_MAX} printable characters.",
         )
-    point = choose(read_points(repositories), when).point
+    point = choose(read_points(repositories), when, clock()).point
 
     def put(copy: Snapshot) -> None:
         mark = Hold(id=copy.id, time=clock(), reason=reason)
@@ -48,7 +48,7 @@ def hold(
     return point
 
 
-def unhold(repositories: Sequence[Repository], when: When) -> RestorePoint:
+def unhold(repositories: Sequence[Repository], when: When, *, clock: Clock = now) -> RestorePoint:
     """
     Let a restore point go, so that retention decides on it again.
 
@@ -57,7 +57,7 @@ def unhold(repositories: Sequence[Repository], when: When) -> RestorePoint:
 
         StoreError: A store did not take it; in the others it is let go.
     """
-    point = choose(read_points(repositories), when).point
+    point = choose(read_points(repositories), when, clock()).point
 
     def remove(copy: Snapshot) -> None:
         store = copy.repository.store

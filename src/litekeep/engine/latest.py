@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from litekeep.clock import Clock, now
 from litekeep.codec.formats import CODECS
 from litekeep.engine.fetch import Fetch
 from litekeep.engine.job import remove_or_empty
@@ -28,6 +29,7 @@ from litekeep.repository.layout import Repository, parse_object
 from litekeep.repository.manifest import DATABASE_KEY, ID_KEY
 from litekeep.repository.names import database_names, latest_objects
 from litekeep.store.base import FAILURES, Blob
+from litekeep.when import is_ahead
 
 _HINT = "The next backup that passes its check puts it right."
 _SECONDS_MAX = 1e9
@@ -115,8 +117,11 @@ def latest_faults(
             yield name, error
 
 
-def _good(contents: Contents) -> list[Snapshot]:
-    return [snapshot for snapshot in contents.snapshots if snapshot.state == "ok"]
+def _good(contents: Contents, clock: Clock = now) -> list[Snapshot]:
+    """Return what `latest` may be a copy of, but for what a wrong clock put into the future."""
+    good = [snapshot for snapshot in contents.snapshots if snapshot.state == "ok"]
+    time = clock()
+    return [snapshot for snapshot in good if not is_ahead(snapshot.time, time)] or good
 
 
 def _latest_of(snapshot: Snapshot) -> str | None:

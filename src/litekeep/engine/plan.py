@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from litekeep.clock import Clock, now
 from litekeep.engine import events
 from litekeep.engine.in_use import refuse_if_open
 from litekeep.engine.lacks import Lack
+from litekeep.engine.newest import AHEAD_HINT
 from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.points import (
     PassedOver,
@@ -74,10 +76,12 @@ class RestorePlan:
     taken_of: Origin | None = None
     lacks: tuple[Lack, ...] = ()
     accepts_failed_check: bool = False
+    is_ahead: bool = False
 
     @property
     def warnings(self) -> tuple[events.Warned, ...]:
         """What the choice could not look at, or did not take though it is newer."""
+        name = self.point.name if self.point else ""
         return (
             *(
                 events.Warned(f"{url} was not looked at: {error.message}", error.hint)
@@ -85,6 +89,7 @@ class RestorePlan:
             ),
             *(events.Warned(lack.message, lack.hint) for lack in self.lacks),
             *(events.Warned(f"passing over {p.name}: {p.reason}") for p in self.passed_over),
+            *((events.Warned(f"{name} lies in the future", AHEAD_HINT),) if self.is_ahead else ()),
         )
 
 
@@ -98,6 +103,7 @@ def plan_restore(
     assume_stopped: bool = False,
     database: Path | None = None,
     is_own_place: bool = False,
+    clock: Clock = now,
 ) -> RestorePlan:
     """
     Decide what to restore, and whether it can be done; nothing is changed.
@@ -136,7 +142,7 @@ def plan_restore(
     if not points.points and not points.unread and not points.leftovers:
         raise _nothing_in(repositories)
     when = when or Latest()
-    choice = choose(points, when)
+    choice = choose(points, when, clock())
     if is_own_place:
         refuse_other(choice.point, points.points, target)
     return _checked(
@@ -155,6 +161,7 @@ def plan_restore(
             taken_of=taken_of(choice.point, database),
             lacks=tuple(lack for lack in points.lacks if not lack.has_newest),
             accepts_failed_check=isinstance(when, Named),
+            is_ahead=choice.is_ahead,
         )
     )
 

@@ -22,7 +22,7 @@ from litekeep.repository.layout import Repository
 from litekeep.repository.marks import Proof
 from litekeep.store.base import FAILURES
 from litekeep.units import show_duration
-from litekeep.when import At, Before, Latest, Named, Txid, When
+from litekeep.when import At, Before, Latest, Named, Txid, When, is_ahead
 
 REQUESTS_AT_ONCE = 16
 
@@ -87,12 +87,14 @@ class Choice:
 
     `distance` is how long before the asked time it lies (below zero: within the second
     that was named, and after its beginning), None where no time was asked;
-    `passed_over` are newer ones that would have fitted, newest first.
+    `passed_over` are newer ones that would have fitted, newest first; `is_ahead`: it lies
+    in the future, and no other is there.
     """
 
     point: RestorePoint
     distance: timedelta | None
     passed_over: tuple[PassedOver, ...]
+    is_ahead: bool = False
 
 
 def nearest_first(repositories: Iterable[Repository]) -> tuple[Repository, ...]:
@@ -155,12 +157,14 @@ def _point(found: list[Snapshot]) -> RestorePoint:
     )
 
 
-def choose(points: Points, when: When) -> Choice:
+def choose(points: Points, when: When, now: datetime) -> Choice:
     """
     Return the restore point that *when* means.
 
     `latest` and times mean the newest point that is fit, at or before the time.  A
-    point whose check failed, or that is suspect, is restored only by its name.
+    point whose check failed, or that is suspect, is restored only by its name.  One that
+    lies in the future (the clock was wrong when it was made, so how old it is nobody
+    knows) is the latest only where there is no other.
 
     Raises:
         NotFound: There is none; the message names the nearest.
@@ -180,12 +184,18 @@ def choose(points: Points, when: When) -> Choice:
     fit = [point for point in before if point.state not in _UNFIT]
     if not fit:
         raise _no_fit(points.points, before, when)
-    unfit = [PassedOver(p.name, p.time, p.state) for p in before[: before.index(fit[0])]]
+    ahead = [p for p in fit if isinstance(when, Latest) and is_ahead(p.time, now)]
+    fit = [point for point in fit if point not in ahead] or fit
+    unfit = [
+        PassedOver(p.name, p.time, "it lies in the future" if p in ahead else p.state)
+        for p in before[: before.index(fit[0])]
+    ]
     passed_over = unfit + _broken_since(points, fit[0], when)
     return Choice(
         fit[0],
         when.time - fit[0].time if isinstance(when, At) else None,
         tuple(sorted(passed_over, key=lambda one: (one.time, one.name), reverse=True)),
+        fit[0] in ahead,
     )
 
 

@@ -27,6 +27,7 @@ TEXT_LENGTH_MAX = 4096
 #: Metadata of a snapshot's data: the manifest's id, and the database's name, URL-quoted.
 ID_KEY = "litekeep-id"
 DATABASE_KEY = "litekeep-database"
+CAPTURED_KEY = "litekeep-captured-at"
 
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Checksum = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]

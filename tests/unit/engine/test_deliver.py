@@ -158,9 +158,11 @@ def test_of_two_hosts_with_one_name_no_backup_is_lost_in_silence(
         found, rounds_met = store.list, set[int]()
         for number in range(ROUNDS):
 
-            def met(prefix: str, *, number: int = number) -> Iterator[Blob]:
+            def met(
+                prefix: str = "", *, start_after: str = "", number: int = number
+            ) -> Iterator[Blob]:
                 """Both look before either claims."""
-                blobs = list(found(prefix))
+                blobs = list(found(prefix, start_after=start_after))
                 if number not in rounds_met:
                     rounds_met.add(number)
                     barrier.wait()
