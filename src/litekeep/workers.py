@@ -59,15 +59,15 @@ def ordered(
     """
     Yield ``work(input)`` for each input in turn, made on several threads.
 
-    At most two inputs a thread are under way, so memory is bounded whatever the
-    speed of either end.
+    At most two inputs more than threads are under way, so memory is bounded whatever
+    the speed of either end.
     """
     pending: deque[Future[Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for given in inputs:
                 pending.append(pool.submit(work, given))
-                if len(pending) >= 2 * threads:
+                if len(pending) >= threads + 2:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -43,6 +43,10 @@ class Codec(abc.ABC):
         return first_bytes.startswith(self.magic)
 
     @abc.abstractmethod
+    def memory_size(self, level: int) -> int:
+        """Return how many bytes of memory `encode` takes for a piece of 1 MiB, about."""
+
+    @abc.abstractmethod
     def encode(self, piece: bytes, level: int) -> bytes:
         """Return *piece* as one member."""
 

@@ -19,6 +19,10 @@ class Plain(Codec):
     magic = b"SQLite format 3\x00"
     level_default = level_min = level_max = 0
 
+    def memory_size(self, level: int) -> int:
+        """Return nothing."""
+        return 0
+
     def encode(self, piece: bytes, level: int) -> bytes:
         """Return *piece*."""
         return piece

@@ -19,6 +19,9 @@ else:
 
 _WINDOW_LOG_MAX = 27  # 128 MiB, what ``zstd -d`` accepts by default
 
+#: (up to this level, bytes) for a piece of 1 MiB.
+_MEMORY_SIZES = ((4, 2 << 20), (8, 6 << 20), (12, 12 << 20), (19, 20 << 20))
+
 
 class Zstd(Codec):
     """Frames of RFC 8878."""
@@ -35,6 +38,10 @@ class Zstd(Codec):
         return super().has_begun(first_bytes) or (
             first_bytes[1:4] == b"\x2a\x4d\x18" and first_bytes[0] >> 4 == 5
         )
+
+    def memory_size(self, level: int) -> int:
+        """Return the size of the tables, measured: they grow with the level."""
+        return next(size for up_to, size in _MEMORY_SIZES if level <= up_to)
 
     def encode(self, piece: bytes, level: int) -> bytes:
         """Return *piece* as one frame."""

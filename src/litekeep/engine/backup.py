@@ -33,11 +33,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from litekeep import workers
 from litekeep.clock import Clock, Sleep, monotonic, now, sleep
 from litekeep.codec.base import Codec
 from litekeep.codec.formats import codec_named
 from litekeep.engine import events
+from litekeep.engine.compress import compressed
 from litekeep.engine.damage import Limits, last_good, losses
 from litekeep.engine.deliver import Delivery, Placed, StoreOutcome
 from litekeep.engine.intent import is_pending
@@ -297,13 +297,8 @@ def _capture(
         delivery.start(time, _stored_size_max(view.size))
         sums = Sums(view, live.pages(), report)
         level = codec.level_default if job.level is None else job.level
-        members = workers.ordered(
-            lambda piece: codec.encode(piece, level), sums, threads=workers.core_count()
-        )
-        for member in members:
+        for member in compressed(sums, codec, level):
             staging.write(member)
-        if view.size == 0:
-            staging.write(codec.encode(b"", level))
         staging.finish()
         live.refuse_changed()  # before the check says that it cannot find the file
         checked = check.result() if check is not None else SKIPPED
