@@ -23,16 +23,35 @@ from litekeep.store.unopened import UnopenedStore
 
 
 def open_all(
-    places: Sequence[Place], database: str, zone: tzinfo, environ: Mapping[str, str]
+    places: Sequence[Place],
+    database: str,
+    zone: tzinfo,
+    environ: Mapping[str, str],
+    *,
+    is_written: bool = False,
 ) -> tuple[Repository, ...]:
     """
     Open the repositories, those on this machine first: distant ones are fed from them.
 
     A store that cannot be opened is in its place all the same and fails when it is used, so
     that the others go on.
+
+    Raises:
+        UserError: Something *is_written* to them, and two are one by two spellings.
     """
     opened = [_opened_or_not(place, database, zone, environ) for place in places]
+    if is_written:
+        _refuse_twice(opened)
     return tuple(sorted(opened, key=lambda repository: repository.store.staging is None))
+
+
+def _refuse_twice(opened: Sequence[Repository]) -> None:
+    seen: set[str] = set()
+    for store in (repository.store for repository in opened):
+        address = store.address.rstrip("/")
+        if address in seen:
+            raise UserError(f"{store.url} is named twice", hint="Name each store once.")
+        seen.add(address)
 
 
 def _opened_or_not(

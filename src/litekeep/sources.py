@@ -40,7 +40,7 @@ from litekeep.config.settings import (
     SnapshotSettings,
     merged,
 )
-from litekeep.config.values import is_name, zone_named
+from litekeep.config.values import NAME_SIZE_MAX, is_name, zone_named
 from litekeep.engine.backup import BackupJob
 from litekeep.engine.damage import Limits
 from litekeep.engine.undo import UNDO_MARK
@@ -148,7 +148,9 @@ def backup_jobs(
             BackupJob(
                 database=item.path,
                 name=item.name,
-                repositories=open_all(item.places, item.name, zone_of(settings), environ),
+                repositories=open_all(
+                    item.places, item.name, zone_of(settings), environ, is_written=True
+                ),
                 state=state_folder(settings, environ),
                 format=format_name,
                 level=_level(format_name, chosen.level),
@@ -326,7 +328,8 @@ def _find_database(
     name = path.stem
     if not is_name(name):
         raise UserError(
-            f"no name for snapshots can be made from {text!r}",
+            f"no name for snapshots can be made from {text!r}: one has at most {NAME_SIZE_MAX} "
+            "bytes, all printable, and no leading dot or blank",
             hint="List the database in the configuration with a name of its own.",
         )
     names = [item.name for item in settings.databases]

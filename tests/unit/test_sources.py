@@ -378,3 +378,24 @@ def test_without_a_file_the_settings_are_the_defaults(tmp_path, monkeypatch):
         assert load_settings(environ={"HOME": str(tmp_path)}) == Settings()
     (tmp_path / "litekeep.toml").write_text('timezone = "Asia/Tokyo"')
     assert load_settings(environ={}).timezone == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize("spelling", ["link", "file", "dots"])
+def test_one_store_by_two_spellings_gets_no_two_snapshots(tmp_path, spelling):
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "link").symlink_to("backups")
+    make_database(tmp_path / "app.db")
+    other = {
+        "link": str(tmp_path / "link"),
+        "file": (tmp_path / "backups").as_uri(),
+        "dots": f"{tmp_path}/link/../backups/",
+    }[spelling]
+    with pytest.raises(UserError, match="named twice"):
+        backup_jobs(
+            Settings(), str(tmp_path / "app.db"), to=[str(tmp_path / "backups"), other], environ={}
+        )
+
+
+def test_a_file_of_a_name_that_is_too_long_is_told_why(tmp_path):
+    with pytest.raises(UserError, match="at most 100 bytes"):
+        backup_jobs(Settings(), str(tmp_path / f"{'a' * 101}.db"), environ={})
