@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,21 @@ def test_how_long_writers_were_held_off_is_told_in_rollback_modes(folder, tmp_pa
     said.clear()
     backup(job_of(path, tmp_path, "other"), said.append)
     assert not [event for event in said if isinstance(event, events.Note)]
+
+
+@pytest.mark.parametrize(
+    ("mode", "level", "is_warned"), [("DELETE", 7, True), ("DELETE", 6, False), ("WAL", 19, False)]
+)
+def test_a_level_for_which_writers_would_wait_long_is_told_first(
+    folder, tmp_path, mode, level, is_warned
+):
+    path = make(folder / "app.db", f"PRAGMA journal_mode={mode}", "CREATE TABLE t(a)", FILL)
+    said: list[events.Event] = []
+    backup(replace(job_of(path, tmp_path), format="zstd", level=level), said.append)
+    told = [event for event in said if isinstance(event, events.Warned)]
+    assert [f"writers wait until all is compressed at level {level}" in str(told)] == [is_warned]
+    if is_warned:
+        assert said.index(told[0]) == 0
 
 
 @pytest.fixture

@@ -38,6 +38,9 @@ class Codec(abc.ABC):
     level_min: int
     level_max: int
 
+    #: Beyond it a core compresses slower than a disk reads, so that whoever waits notices.
+    level_fast_max: int
+
     def has_begun(self, first_bytes: bytes) -> bool:
         """Say whether a file that begins with these bytes is of this format."""
         return first_bytes.startswith(self.magic)

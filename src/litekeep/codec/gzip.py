@@ -26,6 +26,7 @@ class Gzip(Codec):
     level_default = 2
     level_min = 0
     level_max = 3
+    level_fast_max = 3
 
     def memory_size(self, level: int) -> int:
         """Return the size of ISA-L's buffers, the same at each level."""

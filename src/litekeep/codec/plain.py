@@ -17,7 +17,7 @@ class Plain(Codec):
     name = "none"
     suffix = ""
     magic = b"SQLite format 3\x00"
-    level_default = level_min = level_max = 0
+    level_default = level_min = level_max = level_fast_max = 0
 
     def memory_size(self, level: int) -> int:
         """Return nothing."""

@@ -32,6 +32,7 @@ class Zstd(Codec):
     level_default = 3
     level_min = 1
     level_max = 19
+    level_fast_max = 6
 
     def has_begun(self, first_bytes: bytes) -> bool:
         """Say so too of a skippable frame: tools that compress on several cores begin with one."""

@@ -297,6 +297,14 @@ def _capture(
         delivery.start(time, _stored_size_max(view.size))
         sums = Sums(view, live.pages(), report)
         level = codec.level_default if job.level is None else job.level
+        if not view.is_wal and level > codec.level_fast_max:
+            report(
+                events.Warned(
+                    f"writers wait until all is compressed at level {level} of {codec.name}",
+                    "PRAGMA journal_mode=WAL lets them go on; up to level "
+                    f"{codec.level_fast_max} they wait hardly longer than for the disk.",
+                )
+            )
         for member in compressed(sums, codec, level):
             staging.write(member)
         staging.finish()
