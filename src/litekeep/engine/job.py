@@ -148,6 +148,9 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
             f"another backup of {database} is running",
             hint="Wait for it to end; a schedule may ignore exit code 75.",
         ) from error
+    except OSError as error:  # no locks there: some network file systems
+        os.close(descriptor)
+        raise _unusable(state, str(error.strerror)) from error
     try:
         yield Job(state / f"{key}.json", is_first=is_first)
     finally:

@@ -24,6 +24,9 @@ from litekeep.errors import DatabaseUnusable
 #: Of the database at the transaction's start: https://www.sqlite.org/fileformat.html, 3.
 _JOURNAL_PAGE_COUNT_OFFSET = 16
 
+#: SQLite's MAX_PATHNAME, 512, less what it puts behind the name.
+PATH_SIZE_MAX = 504
+
 
 def connect(
     real: str, busy_timeout_seconds: float, *, is_writable: bool = False
@@ -32,8 +35,15 @@ def connect(
     Open a connection that trusts nothing in the file and never checkpoints by itself.
 
     Raises:
-        DatabaseUnusable: To open it would delete its log.
+        DatabaseUnusable: To open it would delete its log, or SQLite takes no such path.
     """
+    path_size = len(os.fsencode(real))
+    if path_size > PATH_SIZE_MAX:
+        raise DatabaseUnusable(
+            f"the path {real} has {path_size} bytes, and SQLite takes at most {PATH_SIZE_MAX}",
+            hint="Move the database to a folder of a shorter path; links are followed, so a link "
+            "does not help.",
+        )
     _refuse_orphan_log(real)
     flags = apsw.SQLITE_OPEN_READWRITE if is_writable else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(real, flags=flags)
@@ -114,10 +124,13 @@ def refuse_to_litter(real: str) -> None:
     They would be ours, and the application might not be able to write to them.
     """
     if not (_may_write(real) and _may_write(os.path.dirname(real))):
+        is_mounted_read_only = os.statvfs(real).f_flag & os.ST_RDONLY
         raise DatabaseUnusable(
             f"{real} is in WAL mode and nobody has it open: to read it then takes permission to "
             "write to it and to its folder",
-            hint="Run Litekeep as the application's user or as root.",
+            hint="It lies on a read-only file system: back it up where it may be written to."
+            if is_mounted_read_only
+            else "Run Litekeep as the application's user or as root.",
         )
 
 

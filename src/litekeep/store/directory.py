@@ -39,7 +39,7 @@ from typing import BinaryIO
 
 from litekeep import faults
 from litekeep.clock import Clock, now
-from litekeep.errors import AccessDenied, BlobChanged, NameTaken, StoreError
+from litekeep.errors import AccessDenied, BlobChanged, BlobNotFound, NameTaken, StoreError
 from litekeep.store.base import (
     PIECE_SIZE_MAX,
     Blob,
@@ -329,6 +329,12 @@ class DirectoryStore(Store):
                 ]
         except FileNotFoundError:
             return  # removed meanwhile, or nothing was ever stored
+        except NotADirectoryError as error:
+            if folder:
+                return  # it became something else meanwhile
+            raise BlobNotFound(
+                f"{self.url} is no folder", hint="Give the folder that holds the backups."
+            ) from error
         except PermissionError:
             if is_passed_over(folder, prefix):
                 return

@@ -4,11 +4,14 @@ What becomes of the record of a killed run.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 
-from litekeep.engine.job import Begun, Job, clean_up
+from litekeep.engine.job import Begun, Job, clean_up, exclusive_job
 from litekeep.errors import AccessDenied, StoreUnavailable
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import ID_KEY
@@ -96,3 +99,18 @@ def test_two_stores_of_one_url_on_two_servers_are_two(tmp_path: Path):
     assert stores[0].url == stores[1].url
     assert stores[0].address != stores[1].address
     assert MemoryStore().address == "memory:"
+
+
+def test_a_state_folder_without_locks_is_told_and_leaves_nothing_open(tmp_path, monkeypatch):
+    def refuse(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = os.listdir("/proc/self/fd")
+    with (
+        pytest.raises(AccessDenied, match="cannot use the state folder") as caught,
+        exclusive_job(tmp_path, "app", "/app.db"),
+    ):
+        pass
+    assert "state_dir" in str(caught.value.hint)
+    assert len(os.listdir("/proc/self/fd")) == len(before)

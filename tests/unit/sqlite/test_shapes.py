@@ -13,9 +13,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from litekeep.errors import CorruptionError, LitekeepError, NotADatabase, NotFound
+from litekeep.errors import CorruptionError, DatabaseUnusable, LitekeepError, NotADatabase, NotFound
 from litekeep.ltx.checksum import DatabaseChecksum
 from litekeep.sqlite.checking import CheckProcess
+from litekeep.sqlite.connections import PATH_SIZE_MAX
 from litekeep.sqlite.live import take_view
 from tests.writers.application import Application
 from tests.writers.reading import FLAG, bytes_of, copy_of, opened, plain_checksum
@@ -296,6 +297,22 @@ def test_a_name_that_is_no_utf8_is_refused_in_words(tmp_path):
     with pytest.raises(NotADatabase, match="not UTF-8") as caught, take_view(path):
         pass
     str(caught.value).encode()
+
+
+@pytest.mark.parametrize("size", [PATH_SIZE_MAX, PATH_SIZE_MAX + 1])
+def test_a_path_that_is_too_long_for_sqlite_is_told_by_its_length(tmp_path, size):
+    folder = os.path.realpath(tmp_path)
+    while size - len(folder) > 200:
+        folder += "/" + "d" * 99
+    os.makedirs(folder, exist_ok=True)
+    path = Path(folder, "f" * (size - len(folder) - 1))
+    path.write_bytes(b"")
+    if size <= PATH_SIZE_MAX:
+        path.write_bytes(make(tmp_path / "short.db", "CREATE TABLE t(a)").read_bytes())
+        assert copy_of(path) == path.read_bytes()
+        return
+    with pytest.raises(DatabaseUnusable, match=f"{size} bytes, and SQLite takes at most"):
+        copy_of(path)
 
 
 def test_a_relative_path_and_a_link_lead_to_the_file_and_its_log(tmp_path, monkeypatch):

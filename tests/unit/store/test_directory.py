@@ -542,3 +542,9 @@ def test_a_file_is_no_store(tmp_path):
 
     with pytest.raises(BlobNotFound, match="file is no folder"):
         list(DirectoryStore(tmp_path / "file").list())
+
+
+def test_a_file_that_is_named_as_a_store_is_told(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BlobNotFound, match="is no folder"):
+        list(DirectoryStore(tmp_path / "file").list("2025/09/app_20250908_120001.db"))
