@@ -1,7 +1,7 @@
 """
 One snapshot of a live database, to several stores.
 
-    view --pieces--> sha256, checksum --> compress on all cores --> staging file
+    view --pieces--> sha256, checksum --> compress, 8 threads   --> staging file
       \\--> quick_check in a child process                              |  |  |
                                                               one thread a store
 
