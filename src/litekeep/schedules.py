@@ -19,6 +19,7 @@ from litekeep.config.places import is_url, kind_of, places_of_listed, state_fold
 from litekeep.config.settings import DISTANT, SecretSource, Settings, StoreSettings, keys_of
 from litekeep.errors import UserError
 from litekeep.host.schedule import VARIABLES_FILE, Schedule, Task, refuse_unwritable
+from litekeep.host.volumes import path_of
 from litekeep.paths import exists, is_file
 
 _OF_THE_CLOUD = ("AWS_", "AZURE_", "GOOGLE_")
@@ -55,6 +56,8 @@ def needs_of(
 
     Raises:
         UserError: No file is in force, or it lists no database.
+
+        DatabaseUnusable, NotFound: A database in Docker cannot be found.
     """
     if settings.file is None or not settings.databases:
         where = f"{settings.file} lists no database" if settings.file else "there is none"
@@ -62,13 +65,15 @@ def needs_of(
             f"a schedule needs a configuration file, and {where}",
             hint="Write one: litekeep init --output /etc/litekeep.toml",
         )
+    # Of a database in Docker, its volume's folder: the same one after a restart.
+    databases = tuple(path_of(item.path, environ) for item in settings.databases)
     state = Path(os.path.abspath(state_folder(settings, environ)))
     variables = tuple(_variables(settings, environ))
     schedule = Schedule(
         program=program_here(),
         config=Path(os.path.abspath(settings.file)),
         tasks=tuple(tasks),
-        database_folders=_database_folders(settings),
+        database_folders=_folders_of(databases),
         store_folders=tuple(_store_folders(settings)),
         state=state,
         readable=(*_program_parts(), *_files_named(settings)),
@@ -79,7 +84,7 @@ def needs_of(
     return Needs(
         schedule,
         tuple(name for name in variables if name not in known),
-        tuple(item.path for item in settings.databases if not exists(item.path)),
+        tuple(path for path in databases if not exists(path)),
     )
 
 
@@ -91,11 +96,11 @@ def program_here() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "litekeep")
 
 
-def _database_folders(settings: Settings) -> tuple[Path, ...]:
+def _folders_of(databases: Sequence[Path]) -> tuple[Path, ...]:
     # SQLite keeps its -wal and -shm beside the file that a link leads to.
     folders = []
-    for item in settings.databases:
-        folders += [item.path.parent, Path(os.path.realpath(item.path)).parent]
+    for path in databases:
+        folders += [path.parent, Path(os.path.realpath(path)).parent]
     return tuple(dict.fromkeys(folders))
 
 
@@ -147,6 +152,8 @@ def _variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
         if source.kind == "env"
     }
     yield from sorted(named)
+    if "DOCKER_HOST" in environ:
+        yield "DOCKER_HOST"
     if any(kind_of(store.url) in DISTANT for store in settings.stores):
         for name in sorted(environ):
             if (name.startswith(_OF_THE_CLOUD) or name in _OF_THE_WAY) and name not in named:
