@@ -26,7 +26,7 @@ COLUMNS_MAX = 100
 #: Seen by all; they see nothing but each other.
 FOUNDATION = {
     *("errors", "units", "clock", "documents", "faults", "paths", "secret", "version", "when"),
-    "workers",
+    *("workers", "dockername"),
 }
 
 #: A room may import itself, the foundation, and the rooms that it names here.
@@ -50,7 +50,7 @@ ROOMS: dict[str, set[str]] = {
     "status": {"sources", "engine", "repository"},
     "jobs": {"sources", "config", "engine", "repository", "sqlite"},
     "schedules": {"config", "host"},
-    "library": {"config", "sources", "jobs", "engine"},
+    "library": {"config", "sources", "jobs", "engine", "host"},
     # Thin over them all.
     "cli": {
         *("library", "schedules", "status", "sources", "jobs", "opening"),
@@ -89,6 +89,7 @@ ONLY_IN: dict[str, set[str]] = {
     # Another SQLite than ours, as an application has it: the demonstration's, in processes
     # where apsw is never loaded.
     "sqlite3": {"cli/demo.py", "cli/demo_application.py"},
+    "docker": {"host/docker.py"},
     "isal": {"codec/gzip.py"},
     "rich": {"cli/progress.py"},
     "click": {"cli"},

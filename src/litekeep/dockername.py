@@ -9,6 +9,7 @@ Where on this machine that is, the engine knows: `host/docker.py`.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from dataclasses import dataclass
@@ -56,6 +57,17 @@ def is_docker(text: str) -> bool:
     (True, False)
     """
     return text.startswith(SCHEME)
+
+
+def address_of(text: str | os.PathLike[str]) -> Address:
+    """
+    Return the address that *text* is.
+
+    Raises:
+        UserError: It begins as one in Docker and is none.
+    """
+    written = os.fspath(text)
+    return parse_docker(written) if is_docker(written) else Path(text)
 
 
 def parse_docker(text: str) -> DockerName:

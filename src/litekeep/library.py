@@ -36,6 +36,7 @@ from litekeep.clock import now
 from litekeep.config.environment import VARIABLES
 from litekeep.config.places import state_folder
 from litekeep.config.settings import Settings, SnapshotSettings
+from litekeep.dockername import address_of
 from litekeep.engine import events
 from litekeep.engine.backup import BackupResult
 from litekeep.engine.backup import backup as run_backup
@@ -46,6 +47,7 @@ from litekeep.engine.restore import restore as run_restore
 from litekeep.engine.verify import VerifyResult
 from litekeep.engine.verify import verify as run_verify
 from litekeep.errors import UserError
+from litekeep.host.service import find_services
 from litekeep.sources import (
     backup_jobs,
     find_source,
@@ -74,7 +76,8 @@ def backup(
     Make one snapshot of *database* in every store.
 
     Args:
-        database: A path, or a name that *config* lists.
+        database: A path, a name that *config* lists, or a database in Docker:
+            ``"docker:VOLUME/FILE"``, ``"docker:CONTAINER:/path/in/it"``.
 
         to: URLs or folders of stores; by default the folder beside the database.
 
@@ -140,6 +143,7 @@ def plan(
     replace: bool = False,
     undo: bool = True,
     assume_stopped: bool = False,
+    stop: Sequence[str] = (),
     database: str | None = None,
     config: Path | None = None,
 ) -> RestorePlan:
@@ -158,6 +162,7 @@ def plan(
         replace=replace,
         undo=undo,
         assume_stopped=assume_stopped,
+        stop=stop,
         database=database,
         environ=_environ(),
     )
@@ -173,6 +178,7 @@ def plan_of(
     undo: bool,
     assume_stopped: bool,
     database: str | None,
+    stop: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> RestorePlan:
     """
@@ -192,11 +198,16 @@ def plan_of(
                 hint="Give --output for the database, and no --at.",
             )
         return plan_restore_file(
-            file, output, replace=replace, keep_undo=undo, assume_stopped=assume_stopped
+            file,
+            address_of(output),
+            replace=replace,
+            keep_undo=undo,
+            assume_stopped=assume_stopped,
+            services=find_services(stop),
         )
     when = parse_when(at, now(), zone_of(settings))
     found = find_source(settings, source, name=database, environ=environ)
-    target = output or found.database
+    target = address_of(output) if output is not None else found.database
     if target is None:
         raise UserError(
             "a store does not say where the database belongs",
@@ -211,6 +222,7 @@ def plan_of(
         assume_stopped=assume_stopped,
         database=found.database,
         is_own_place=output is None,
+        services=find_services(stop),
     )
 
 
@@ -222,6 +234,7 @@ def restore(
     replace: bool = False,
     undo: bool = True,
     assume_stopped: bool = False,
+    stop: Sequence[str] = (),
     database: str | None = None,
     config: Path | None = None,
     report: events.Report = events.ignore,
@@ -244,6 +257,9 @@ def restore(
         assume_stopped: Vouch that nobody has the target open, where that cannot
             be seen (in a container).
 
+        stop: Compose services, containers or units of systemd that are stopped while the
+            file is replaced, and started again whatever happens.
+
         database: Which one, where a store holds several.
 
         config: A configuration file.
@@ -259,6 +275,10 @@ def restore(
 
         CorruptionError, StoreError: No copy could be read and proved.  What *at* names,
             and a single file, need not pass SQLite's check: then it is not proved.
+
+        StateError, IntegrityFailed: The file is in its place, and a service could not be
+            started again, or SQLite's check fails there; the error's `result` is the
+            `RestoreResult`.
     """
     planned = plan(
         source,
@@ -267,10 +287,16 @@ def restore(
         replace=replace,
         undo=undo,
         assume_stopped=assume_stopped,
+        stop=stop,
         database=database,
         config=config,
     )
-    return run_restore(planned, report)
+    result = run_restore(planned, report)
+    if result.failure is not None:
+        error = result.failure
+        error.result = result
+        raise error
+    return result
 
 
 def verify(

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 import litekeep
 from litekeep.config.places import is_url, kind_of, places_of_listed, state_folder
 from litekeep.config.settings import DISTANT, SecretSource, Settings, StoreSettings, keys_of
+from litekeep.dockername import DockerName
 from litekeep.errors import UserError
 from litekeep.host.schedule import VARIABLES_FILE, Schedule, Task, refuse_unwritable
 from litekeep.host.volumes import path_of
@@ -56,8 +57,6 @@ def needs_of(
 
     Raises:
         UserError: No file is in force, or it lists no database.
-
-        DatabaseUnusable, NotFound: A database in Docker cannot be found.
     """
     if settings.file is None or not settings.databases:
         where = f"{settings.file} lists no database" if settings.file else "there is none"
@@ -65,19 +64,18 @@ def needs_of(
             f"a schedule needs a configuration file, and {where}",
             hint="Write one: litekeep init --output /etc/litekeep.toml",
         )
-    # Of a database in Docker, its volume's folder: the same one after a restart.
-    databases = tuple(path_of(item.path, environ) for item in settings.databases)
     state = Path(os.path.abspath(state_folder(settings, environ)))
+    databases = tuple(path_of(item.path, environ) for item in settings.databases)
     variables = tuple(_variables(settings, environ))
     schedule = Schedule(
         program=program_here(),
         config=Path(os.path.abspath(settings.file)),
         tasks=tuple(tasks),
-        database_folders=_folders_of(databases),
-        store_folders=tuple(_store_folders(settings)),
+        database_folders=_database_folders(databases),
+        store_folders=tuple(_store_folders(settings, environ)),
         state=state,
         readable=(*_program_parts(), *_files_named(settings)),
-        environment=(("LITEKEEP_STATE", str(state)),) if environ.get("LITEKEEP_STATE") else (),
+        environment=tuple(_environment(settings, state, environ)),
     )
     refuse_unwritable(schedule)
     known = _names_in(variables_file)
@@ -96,7 +94,17 @@ def program_here() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "litekeep")
 
 
-def _folders_of(databases: Sequence[Path]) -> tuple[Path, ...]:
+def _environment(
+    settings: Settings, state: Path, environ: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    if environ.get("LITEKEEP_STATE"):
+        yield "LITEKEEP_STATE", str(state)
+    is_in_docker = any(isinstance(item.path, DockerName) for item in settings.databases)
+    if is_in_docker and (host := environ.get("DOCKER_HOST")):
+        yield "DOCKER_HOST", host
+
+
+def _database_folders(databases: Sequence[Path]) -> tuple[Path, ...]:
     # SQLite keeps its -wal and -shm beside the file that a link leads to.
     folders = []
     for path in databases:
@@ -104,12 +112,12 @@ def _folders_of(databases: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(dict.fromkeys(folders))
 
 
-def _store_folders(settings: Settings) -> Iterator[Path]:
+def _store_folders(settings: Settings, environ: Mapping[str, str]) -> Iterator[Path]:
     for store in settings.stores:
         if kind_of(store.url) == "local":
             yield _path_of(store.url)
     for item in settings.databases:
-        for place in places_of_listed(settings, item):
+        for place in places_of_listed(settings, item, environ):
             # Without a store of the configuration: the folder beside the database.
             if place.store not in settings.stores and kind_of(place.url) == "local":
                 yield _path_of(place.url)
@@ -152,8 +160,6 @@ def _variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
         if source.kind == "env"
     }
     yield from sorted(named)
-    if "DOCKER_HOST" in environ:
-        yield "DOCKER_HOST"
     if any(kind_of(store.url) in DISTANT for store in settings.stores):
         for name in sorted(environ):
             if (name.startswith(_OF_THE_CLOUD) or name in _OF_THE_WAY) and name not in named:

@@ -4,10 +4,11 @@ From words to things: what DATABASE, SOURCE and `--to` mean under the settings i
 The command line and the library alike come through here, so that both resolve the same
 words to the same things.
 
-    DATABASE     a name of the configuration, or a path
+    DATABASE     a name of the configuration, a path, or a database in Docker
     SOURCE       the same, or a store's URL, or a folder of backups
 
-Opening a store asks nothing of a server.  The exception is a SOURCE that is a store:
+Opening a store asks nothing of a server, and naming a database in Docker nothing of
+its engine.  The exception is a SOURCE that is a store:
 its names are listed, once, to learn which databases it holds (`lookup.py`).
 """
 
@@ -41,6 +42,7 @@ from litekeep.config.settings import (
     merged,
 )
 from litekeep.config.values import NAME_SIZE_MAX, is_name, zone_named
+from litekeep.dockername import Address, is_docker, parse_docker
 from litekeep.engine.backup import BackupJob
 from litekeep.engine.damage import Limits
 from litekeep.engine.undo import UNDO_MARK
@@ -50,8 +52,6 @@ from litekeep.opening import given, open_all
 from litekeep.paths import current_folder, exists, full_path, is_file, is_folder
 from litekeep.repository.layout import Repository, parse_object
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
-
-DOCKER = "docker:"
 
 #: How the names of compressed files end.
 COMPRESSED = tuple(codec.suffix for codec in CODECS if codec.suffix)
@@ -67,7 +67,7 @@ class Source:
     """
 
     name: str
-    database: Path | None
+    database: Address | None
     repositories: tuple[Repository, ...]
 
 
@@ -76,7 +76,7 @@ class _Database:
     """A database and where its backups go; `listed` is what the file says of it."""
 
     name: str
-    path: Path
+    path: Address
     places: tuple[Place, ...]
     listed: DatabaseSettings | None
 
@@ -245,7 +245,7 @@ def single_file(
     is_explicit = source.startswith("file://")
     text = unquote(urlsplit(source).path) if is_explicit else source
     path = full_path(text)
-    if (is_url(source) and not is_explicit) or source.startswith(DOCKER) or not is_file(path):
+    if (is_url(source) and not is_explicit) or is_docker(source) or not is_file(path):
         return None
     is_copy = path.name.endswith(COMPRESSED) or UNDO_MARK in path.name
     if is_explicit or is_copy or parse_object(path.name, UTC) is not None:
@@ -286,25 +286,18 @@ def _refuse_empty(*texts: str | None) -> None:
         )
 
 
-def _refuse_docker(text: str) -> None:
-    if text.startswith(DOCKER):
-        raise UserError(
-            f"cannot read {text}: databases in Docker volumes are not supported yet",
-            hint="Give the path of the file in the volume, as "
-            "docker volume inspect --format '{{ .Mountpoint }}' VOLUME shows it.",
-        )
-
-
 def _all_databases(
     settings: Settings, to: Sequence[str], environ: Mapping[str, str]
 ) -> tuple[_Database, ...]:
     """Return what is meant when nothing is named."""
     listed = settings.databases
     if listed:
-        return tuple(_of_listed(settings, item, to, is_one=len(listed) == 1) for item in listed)
+        return tuple(
+            _of_listed(settings, item, to, environ, is_one=len(listed) == 1) for item in listed
+        )
     default = environment_database(environ) if settings.file is None and not to else None
     if default is not None:
-        _refuse_docker(default)
+        return (_find_database(settings, default, (), environ),)
     raise UserError(
         "no database is named",
         hint="Name one, or list it in the configuration: litekeep init writes one.",
@@ -315,16 +308,15 @@ def _find_database(
     settings: Settings, text: str, to: Sequence[str], environ: Mapping[str, str]
 ) -> _Database:
     """Return the database of this name or path."""
-    _refuse_docker(text)
     listed = _listed(settings, text)
     if listed is not None:
-        return _of_listed(settings, listed, to, is_one=True)
+        return _of_listed(settings, listed, to, environ, is_one=True)
     if is_url(text):
         raise UserError(
             f"{text} is a store, and a database is needed here",
             hint="Give the path of the SQLite file; a store is named by --to.",
         )
-    path = full_path(text)
+    path = parse_docker(text) if is_docker(text) else full_path(text)
     name = path.stem
     if not is_name(name):
         raise UserError(
@@ -338,7 +330,7 @@ def _find_database(
             f"{text} is not the database that the configuration calls {name!r}",
             hint="List it there too, with a name of its own.",
         )
-    if names and not exists(path) and not exists(folder_beside(path)):
+    if names and isinstance(path, Path) and not _is_known(path):
         raise NotFound(
             f"no database at {text}", hint=f"The configuration lists {', '.join(names)}."
         )
@@ -349,9 +341,14 @@ def _find_database(
 def _refuse_unknown(settings: Settings, found: _Database, environ: Mapping[str, str]) -> None:
     """Raise where neither the database is there nor any place that could hold backups."""
     has_stores = settings.stores or (settings.file is None and environment_stores(environ))
-    is_there = exists(found.path) or exists(folder_beside(found.path))
+    # Of a database in Docker the volume may be lost: then its backups are what is left.
+    is_there = not isinstance(found.path, Path) or _is_known(found.path)
     if found.listed is None and not has_stores and not is_there:
         raise NotFound(f"no database at {found.path}", hint="Check the path.")
+
+
+def _is_known(path: Path) -> bool:
+    return exists(path) or exists(folder_beside(path))
 
 
 def _listed(settings: Settings, text: str) -> DatabaseSettings | None:
@@ -359,22 +356,30 @@ def _listed(settings: Settings, text: str) -> DatabaseSettings | None:
     for item in settings.databases:
         if item.name == text:
             return item
+    if is_docker(text):
+        name = parse_docker(text)
+        return next((item for item in settings.databases if item.path == name), None)
     if is_url(text):
         return None
     path = os.path.realpath(full_path(text))
     for item in settings.databases:
-        if os.path.realpath(item.path) == path:
+        if isinstance(item.path, Path) and os.path.realpath(item.path) == path:
             return item
     return None
 
 
 def _of_listed(
-    settings: Settings, listed: DatabaseSettings, to: Sequence[str], *, is_one: bool
+    settings: Settings,
+    listed: DatabaseSettings,
+    to: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    is_one: bool,
 ) -> _Database:
     if to:
         places = places_named(settings, to, "" if is_one else listed.name)
     else:
-        places = places_of_listed(settings, listed)
+        places = places_of_listed(settings, listed, environ)
     return _Database(listed.name, listed.path, places, listed)
 
 
@@ -382,7 +387,7 @@ def _is_store(text: str) -> bool:
     if is_url(text):
         return True
     path = full_path(text)
-    return is_folder(path) and not exists(folder_beside(path))
+    return not is_docker(text) and is_folder(path) and not exists(folder_beside(path))
 
 
 def _store_source(

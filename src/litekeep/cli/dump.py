@@ -25,6 +25,7 @@ from litekeep.engine.dump import dump, dump_to_file, scratch
 from litekeep.engine.restore import restore
 from litekeep.engine.target import refuse_target
 from litekeep.errors import EXIT_PIPE_CLOSED, CorruptionError, TargetExists, UserError
+from litekeep.host.volumes import path_of
 from litekeep.library import plan_of
 from litekeep.paths import exists, full_path
 from litekeep.sources import COMPRESSED, find_source, load_settings, single_file
@@ -111,8 +112,9 @@ def _database(
         return
     if file is None and at is None:
         found = find_source(settings, source, name=name)
-        if found.database is not None and exists(found.database):
-            yield found.database
+        live = path_of(found.database) if found.database is not None else None
+        if live is not None and exists(live):
+            yield live
             return
     with scratch() as folder:
         target = folder / "restored.db"

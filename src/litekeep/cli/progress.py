@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.text import Text
 
 from litekeep.cli import output
+from litekeep.cli.lines import plain_lines
 from litekeep.clock import monotonic
 from litekeep.engine import events
 from litekeep.units import show_size
@@ -86,6 +87,9 @@ class Bar:
             case events.Warned(message, hint):
                 self._note("yellow", f"warning: {message}")
                 self._hint(hint)
+            case events.ServiceStopped() | events.ServiceStarted() | events.CheckedInPlace():
+                for line in plain_lines(event):
+                    self._note("", line)
             case events.LatestMoved(store) if self._is_verbose:
                 self._note("", f"latest of {store} is this snapshot now")
             case events.Integrity() | events.Compressed() | events.LatestMoved():

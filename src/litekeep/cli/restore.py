@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,13 @@ from litekeep.units import show_duration, show_size
     is_flag=True,
     help="Vouch that nobody has the file open, where that cannot be seen from here.",
 )
+@click.option(
+    "--stop",
+    multiple=True,
+    metavar="SERVICE",
+    help="Stop this Compose service, container or systemd unit while the file is replaced, and "
+    "start it again whatever happens; repeatable.",
+)
 @database_option
 @dry_run_option
 @common_options
@@ -59,16 +67,18 @@ def command(
     replace: bool,
     no_undo: bool,
     assume_stopped: bool,
+    stop: tuple[str, ...],
     database: str | None,
     is_dry_run: bool,
     options: Options,
-) -> None:
+) -> int:
     """
     Bring a database back to a restore point.
 
-    SOURCE is a database (a path, or a name of the configuration), a store (a folder or a
-    URL), or a single snapshot file. Everything is compared with its checksums before the
-    target changes. Stop the application first: a file that is open is not replaced.
+    SOURCE is a database (a path, a name of the configuration, docker:VOLUME/FILE or
+    docker:CONTAINER:/PATH), a store (a folder or a URL), or a single snapshot file.
+    Everything is compared with its checksums before the target changes. A file that is open
+    is not replaced: stop the application first, or let --stop do it.
     """
     settings = load_settings(options.config)
     plan = plan_of(
@@ -79,6 +89,7 @@ def command(
         replace=replace,
         undo=not no_undo,
         assume_stopped=assume_stopped,
+        stop=stop,
         database=database,
     )
     with listener(options, prefix="sqlite-restore") as shown:
@@ -89,11 +100,16 @@ def command(
                 shown.hear(warned)
             if options.is_json:
                 output.json_object({"plan": plan_fields(plan)})
-            return
+            return 0
         result = restore(plan, shown.hear)
         _show(result, shown)
     if options.is_json:
         output.json_object(as_json(result))
+    if result.failure is None:
+        return 0
+    if not options.is_json:
+        output.show_error(result.failure, is_json=False)
+    return result.failure.exit_code
 
 
 def plan_lines(plan: RestorePlan, settings: Settings) -> list[str]:
@@ -114,6 +130,9 @@ def plan_lines(plan: RestorePlan, settings: Settings) -> list[str]:
     if plan.target.exists():
         kept = "kept as an undo copy" if plan.keep_undo else "NOT kept"
         lines.append(f"  in the place of the file there, which is {kept}")
+    for service in plan.services:
+        was = "is stopped meanwhile" if service.is_running else "does not run, and stays so"
+        lines.append(f"  {service} {was}")
     return lines
 
 
@@ -143,6 +162,7 @@ def plan_fields(plan: RestorePlan) -> dict[str, Any]:
         "replaces": plan.target.exists(),
         "keeps_undo": plan.keep_undo,
         **_not_taken(plan),
+        "stops": [service.name for service in plan.services if service.is_running],
     }
 
 
@@ -161,6 +181,9 @@ def as_json(result: RestoreResult) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "proved": result.is_proved,
         "unproven": result.unproven,
+        "error": output.error_fields(result.failure) if result.failure else None,
+        "stopped": [service.name for service in plan.services if service.is_running],
+        "in_place": asdict(result.in_place) if result.in_place else None,
         "size_bytes": result.size,
         "sha256": result.sha256,
         "database_checksum": f"{result.database_checksum:016x}",

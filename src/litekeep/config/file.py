@@ -160,7 +160,7 @@ class _Reader:
     def __init__(self, path: Path, text: str, environ: Mapping[str, str]) -> None:
         self._path = path
         self._lines = text.splitlines()
-        self._home = environ.get("HOME")
+        self._environ = environ
 
     def settings(self, tables: dict[str, Any]) -> Settings:
         top = _Place()
@@ -283,7 +283,7 @@ class _Reader:
     def _refuse_shared_places(self, settings: Settings) -> None:
         taken: dict[str, tuple[str | None, str]] = {}
         for number, database in enumerate(settings.databases, 1):
-            for place in places_of_listed(settings, database):
+            for place in places_of_listed(settings, database, self._environ):
                 name, store = taken.setdefault(place.url, (database.name, place.store.name))
                 if store != place.store.name and name == database.name:
                     raise self._one_place(settings, place, store)
@@ -358,8 +358,9 @@ class _Reader:
             ) from None
 
     def _full_path(self, text: str) -> Path:
-        if self._home and (text == "~" or text.startswith("~/")):
-            text = self._home + text[1:]
+        home = self._environ.get("HOME")
+        if home and (text == "~" or text.startswith("~/")):
+            text = home + text[1:]
         return self._path.absolute().parent / text
 
     def _no_table(self, name: str, found: Any, allowed: str) -> ConfigError:

@@ -3,8 +3,9 @@ Where the backups of a database lie: from settings and `--to` to URLs.
 
     --to given              those, and nothing else; a configured store by its name
     file in force, [[store]]    the stores of the database, or all of them
-    file in force, none         <database>-backups beside it
-    no file                 the environment's stores, and the folder beside the database
+    file in force, none         <database>-backups beside it; for a database in Docker in
+                                the folder for local state
+    no file                 the environment's stores, and that folder
 
 A store that several databases share holds each in a folder of its own name; one
 that has a single listed database holds it as the URL says.  A database that the
@@ -24,6 +25,7 @@ from urllib.parse import quote
 
 from litekeep.config.environment import LOCAL, environment_stores
 from litekeep.config.settings import DatabaseSettings, Settings, StoreSettings
+from litekeep.dockername import Address, DockerName
 from litekeep.errors import UserError
 from litekeep.paths import full_path
 
@@ -81,10 +83,26 @@ def folder_beside(database: Path) -> Path:
     return database.parent / f"{database.name}-backups"
 
 
-def places_of_listed(settings: Settings, database: DatabaseSettings) -> tuple[Place, ...]:
+def default_folder(address: Address, state: Path) -> Path:
+    """
+    Return where the backups of *address* go when nothing is configured.
+
+    Those of a database in Docker go into the folder for local state: beside it they would
+    lie in the volume, be lost with it, and be within the application's reach.
+    """
+    if not isinstance(address, DockerName):
+        return folder_beside(address)
+    kind = "containers" if address.is_in_container else "volumes"
+    return folder_beside(Path(state, "docker", kind, address.holder, address.path.lstrip("/")))
+
+
+def places_of_listed(
+    settings: Settings, database: DatabaseSettings, environ: Mapping[str, str] | None = None
+) -> tuple[Place, ...]:
     """Return the places of a database that the configuration lists."""
+    local = _local(settings, database.path, os.environ if environ is None else environ)
     if not settings.stores:
-        return (_beside(database.path),)
+        return (local,)
     places = []
     for store in settings.stores:
         if _uses(database, store):
@@ -93,21 +111,22 @@ def places_of_listed(settings: Settings, database: DatabaseSettings) -> tuple[Pl
             if prefix is None:
                 prefix = database.name if is_shared else ""
             places.append(Place(join_url(store.url, prefix), store))
-    return tuple(places) or (_beside(database.path),)
+    return tuple(places) or (local,)
 
 
 def places_of_unlisted(
-    settings: Settings, path: Path, name: str, environ: Mapping[str, str]
+    settings: Settings, address: Address, name: str, environ: Mapping[str, str]
 ) -> tuple[Place, ...]:
     """Return the places of a database that no configuration lists."""
     if settings.stores:
         return tuple(Place(join_url(store.url, name), store) for store in settings.stores)
+    local = _local(settings, address, environ)
     if settings.file is not None:
-        return (_beside(path),)
+        return (local,)
     stores = environment_stores(environ)
     places = tuple(Place(_full(store.url), store) for store in stores)
     has_local = any(store.name == LOCAL for store in stores)
-    return places if has_local else (_beside(path), *places)
+    return places if has_local else (local, *places)
 
 
 def places_named(settings: Settings, targets: Sequence[str], prefix: str = "") -> tuple[Place, ...]:
@@ -163,8 +182,8 @@ def _uses(database: DatabaseSettings, store: StoreSettings) -> bool:
     return database.stores is None or store.name in database.stores
 
 
-def _beside(path: Path) -> Place:
-    url = str(folder_beside(path))
+def _local(settings: Settings, address: Address, environ: Mapping[str, str]) -> Place:
+    url = str(default_folder(address, state_folder(settings, environ)))
     return Place(url, StoreSettings(name=LOCAL, url=url))
 
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from litekeep.dockername import Address
+
 Kind = Literal[
     "text",
     "endpoint",
@@ -32,6 +34,7 @@ Kind = Literal[
     "names",
     "prefix",
     "path",
+    "database",
     "place",
     "secret",
     "size",
@@ -310,7 +313,10 @@ class StoreSettings:
 class DatabaseSettings(SnapshotSettings):
     """A database that is kept; `[[database]]`."""
 
-    path: Path = _required("path", "The SQLite file.")
+    path: Address = _required(
+        "database",
+        "The SQLite file, docker:VOLUME/FILE or docker:CONTAINER:/PATH.",
+    )
     name: str = _key("name", "What its snapshots are called; the file's name if not set.")
     stores: tuple[str, ...] | None = _key(
         "names", "Names of the stores it goes to; all of them if not set."

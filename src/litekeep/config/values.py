@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from litekeep.config.places import is_url
 from litekeep.config.settings import Key, SecretSource
+from litekeep.dockername import Address, is_docker, parse_docker
 from litekeep.errors import UserError
 from litekeep.units import parse_duration, parse_share, parse_size, show_duration
 
@@ -48,6 +49,8 @@ def value_of(key: Key, found: Any, full_path: Callable[[str], Path]) -> Any:
             return tuple(found)
         case "path", str() if found:
             return full_path(found)
+        case "database", str() if found:
+            return _address(found, full_path)
         case "place", str() if found:
             return found if is_url(found) else str(full_path(found))
         case "secret", _ if source := _secret(found, full_path):
@@ -79,6 +82,7 @@ def allowed_of(key: Key) -> str:
         "names": "a list of names, at least one",
         "prefix": 'names with / between them, or "" for none',
         "path": "a path",
+        "database": "a path, docker:VOLUME/FILE or docker:CONTAINER:/path/in/it",
         "place": "a folder or a URL",
         "timezone": 'the name of a time zone, such as "Europe/Berlin"',
         "secret": 'text, { env = "NAME" }, { file = "PATH" } or { ssm = "/PARAMETER" }',
@@ -142,6 +146,15 @@ def zone_named(name: str) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         return None
+
+
+def _address(found: str, full_path: Callable[[str], Path]) -> Address:
+    if not is_docker(found):
+        return full_path(found)
+    try:
+        return parse_docker(found)
+    except UserError as error:
+        raise ValueError("not allowed") from error
 
 
 def _within(key: Key, number: float) -> bool:

@@ -36,6 +36,7 @@ from typing import cast
 from litekeep.clock import Clock, Sleep, monotonic, now, sleep
 from litekeep.codec.base import Codec
 from litekeep.codec.formats import codec_named
+from litekeep.dockername import Address
 from litekeep.engine import events
 from litekeep.engine.compress import compressed
 from litekeep.engine.damage import Limits, last_good, losses
@@ -52,6 +53,7 @@ from litekeep.errors import (
     LitekeepError,
     UserError,
 )
+from litekeep.host.volumes import database_at
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import (
     FORMAT_VERSION,
@@ -87,7 +89,7 @@ class BackupJob:
     `alarm` is what the database may have lost since the last good snapshot, None anything.
     """
 
-    database: Path
+    database: Address
     name: str
     repositories: tuple[Repository, ...]
     state: Path
@@ -190,7 +192,7 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
     codec = codec_named(job.format)
     report = events.one_at_a_time(report)
     started = monotonic()
-    real = resolve(job.database)
+    real = resolve(database_at(job.database))
     if is_pending(Path(real)):
         raise DatabaseUnusable(
             f"a restore of {real} was cut short",

@@ -82,7 +82,41 @@ class Warned:
     hint: str | None = None
 
 
-Event = Progress | Integrity | Compressed | Stored | LatestMoved | StoreFailed | Note | Warned
+@dataclass(frozen=True, slots=True)
+class ServiceStopped:
+    """The application was stopped for a restore."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStarted:
+    """The application was started again."""
+
+    service: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedInPlace:
+    """What integrity_check says of the database in its place; `where` it ran."""
+
+    where: str
+    result: str
+    detail: str = ""
+
+
+_OfApplication = ServiceStopped | ServiceStarted | CheckedInPlace
+Event = (
+    Progress
+    | Integrity
+    | Compressed
+    | Stored
+    | LatestMoved
+    | StoreFailed
+    | Note
+    | Warned
+    | _OfApplication
+)
 Report = Callable[[Event], None]
 
 

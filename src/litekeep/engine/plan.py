@@ -13,7 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from litekeep.clock import Clock, now
+from litekeep.dockername import Address
 from litekeep.engine import events
+from litekeep.engine.application import users_named
 from litekeep.engine.in_use import refuse_if_open
 from litekeep.engine.lacks import Lack
 from litekeep.engine.newest import AHEAD_HINT
@@ -28,6 +30,8 @@ from litekeep.engine.points import (
 from litekeep.engine.target import database_target, refuse_stored
 from litekeep.engine.undo import logs_beside
 from litekeep.errors import DatabaseUnusable, LitekeepError, NoSpace, NotFound, TargetExists
+from litekeep.host.service import Service
+from litekeep.host.volumes import path_of
 from litekeep.paths import exists, is_file, is_folder
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository
@@ -54,6 +58,7 @@ class RestorePlan:
     """
     What a restore will do; `--dry-run` prints it.
 
+    `address` is the target as it was named; `services` are stopped while it is replaced.
     `point` is None for a file of anybody's; `distance` and `passed_over` are as in
     `points.Choice`; `size` is the database's in bytes, None where unknown.  `unread` are
     the stores that did not answer, and `lacks` those that miss the newest of what the
@@ -77,6 +82,13 @@ class RestorePlan:
     lacks: tuple[Lack, ...] = ()
     accepts_failed_check: bool = False
     is_ahead: bool = False
+    address: Address = Path()
+    services: tuple[Service, ...] = ()
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether somebody says that nobody has the target open, or will have stopped who had."""
+        return self.assume_stopped or bool(self.services)
 
     @property
     def warnings(self) -> tuple[events.Warned, ...]:
@@ -95,14 +107,15 @@ class RestorePlan:
 
 def plan_restore(
     repositories: Sequence[Repository],
-    target: Path,
+    target: Address,
     *,
     when: When | None = None,
     replace: bool = False,
     keep_undo: bool = True,
     assume_stopped: bool = False,
-    database: Path | None = None,
+    database: Address | None = None,
     is_own_place: bool = False,
+    services: tuple[Service, ...] = (),
     clock: Clock = now,
 ) -> RestorePlan:
     """
@@ -115,11 +128,7 @@ def plan_restore(
 
         when: The moment; the newest point that is fit if None.
 
-        replace: Put it in the place of a file that is there.
-
-        keep_undo: Keep that file as an undo copy.
-
-        assume_stopped: Nobody has it open, the caller says.
+        replace, keep_undo, assume_stopped, services: As in `RestorePlan`.
 
         database: The live file whose backups these are said to be, where that is known.
 
@@ -143,8 +152,10 @@ def plan_restore(
         raise _nothing_in(repositories)
     when = when or Latest()
     choice = choose(points, when, clock())
+    real = database_target(path_of(target))
     if is_own_place:
-        refuse_other(choice.point, points.points, target)
+        refuse_other(choice.point, points.points, real)
+        database = real
     return _checked(
         RestorePlan(
             source=choice.point.store,
@@ -152,16 +163,18 @@ def plan_restore(
             distance=choice.distance,
             passed_over=choice.passed_over,
             copies=tuple(map(_copy_of, choice.point.copies)),
-            target=database_target(target),
+            target=real,
             replaces=replace,
             keep_undo=keep_undo,
             assume_stopped=assume_stopped,
             size=choice.point.size,
             unread=tuple((repository.store.url, error) for repository, error in points.unread),
-            taken_of=taken_of(choice.point, database),
+            taken_of=taken_of(choice.point, database if isinstance(database, Path) else None),
             lacks=tuple(lack for lack in points.lacks if not lack.has_newest),
             accepts_failed_check=isinstance(when, Named),
             is_ahead=choice.is_ahead,
+            address=target,
+            services=services,
         )
     )
 
@@ -180,11 +193,12 @@ def _copy_of(snapshot: Snapshot) -> Copy:
 
 def plan_restore_file(
     file: Path,
-    target: Path,
+    target: Address,
     *,
     replace: bool = False,
     keep_undo: bool = True,
     assume_stopped: bool = False,
+    services: tuple[Service, ...] = (),
 ) -> RestorePlan:
     """
     Plan to restore a single file of anybody's: gzip, zstd or a plain database.
@@ -208,12 +222,14 @@ def plan_restore_file(
             distance=None,
             passed_over=(),
             copies=(copy,),
-            target=database_target(target),
+            target=database_target(path_of(target)),
             replaces=replace,
             keep_undo=keep_undo,
             assume_stopped=assume_stopped,
             size=None,
             accepts_failed_check=True,
+            address=target,
+            services=services,
         )
     )
 
@@ -229,7 +245,9 @@ def _checked(plan: RestorePlan) -> RestorePlan:
             hint="Give --replace to put the restored database in its place (the old one is "
             "kept as an undo copy), or another path with --output.",
         )
-    refuse_if_open(target, assume_stopped=plan.assume_stopped)
+    if not plan.services:
+        with users_named(plan.address, target):
+            refuse_if_open(target, assume_stopped=plan.assume_stopped)
     room = os.statvfs(target.parent)
     free = room.f_bavail * room.f_frsize
     if plan.size is not None:

@@ -6,7 +6,8 @@ Back to a restore point.
     3  fetch and prove       into a temporary file beside the target: every checksum,
                              then SQLite's check and the fsync beside each other
     4  owner, mode           as the old file's
-    5  swap                  engine/swap.py: the old file stays as the undo copy
+    5  swap                  engine/swap.py: the old file stays as the undo copy; the
+                             application is at rest meanwhile (engine/application.py)
 
 A copy that is damaged, or whose store fails, is passed over for the next.  Before
 step 5 the target is not touched, so a kill leaves it as it was, and a temporary file
@@ -17,12 +18,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from pathlib import Path
 from typing import BinaryIO
 
 from litekeep import faults, workers
 from litekeep.clock import Clock, monotonic, now
+from litekeep.dockername import DockerName
 from litekeep.engine import events
+from litekeep.engine.application import InPlace, at_rest, check_in_place, failure_of, users_named
 from litekeep.engine.fetch import Fetch, Fetched
 from litekeep.engine.ownership import adopt_ownership
 from litekeep.engine.plan import Copy, RestorePlan
@@ -47,7 +51,9 @@ class RestoreResult:
     What was restored.
 
     `is_proved` says that every checksum of a manifest was compared and SQLite's
-    check found nothing; `unproven` says why not.
+    check found nothing; `unproven` says why not.  `in_place` is SQLite's check of the
+    database where the application has it, made for one in Docker or of a stopped service;
+    `failure` is what is wrong although the file is in its place.
     """
 
     plan: RestorePlan
@@ -61,6 +67,8 @@ class RestoreResult:
     sha256: str
     database_checksum: int
     size: int
+    in_place: InPlace | None = None
+    failure: LitekeepError | None = None
 
 
 def restore(plan: RestorePlan, report: events.Report = events.ignore) -> RestoreResult:
@@ -87,8 +95,8 @@ class _Restore:
         plan, target = self.plan, self.plan.target
         for warned in plan.warnings:
             self.report(warned)
-        if complete(target, assume_stopped=plan.assume_stopped):
-            self.report(events.Note(f"completed the restore of {target} that was cut short"))
+        if not plan.services:
+            self._complete()
         self._clean(target.parent)
         error: LitekeepError | None = None
         for copy in plan.copies:
@@ -103,10 +111,25 @@ class _Restore:
                     self.report(events.Warned(f"{place}: {failed.message}", failed.hint))
                     continue
                 self.report(events.Integrity(check.result, check.detail))
-                undo = self._put_in_place(path, file)
-            return self._result(copy, fetched, check, undo, monotonic() - started)
+                with (
+                    at_rest(plan.services, self.report) as unstarted,
+                    users_named(plan.address, target),
+                ):
+                    if plan.services:
+                        self._complete()
+                    undo = self._put_in_place(path, file)
+            in_place = None
+            if fetched.size and (plan.services or isinstance(plan.address, DockerName)):
+                in_place = check_in_place(target, self.report)
+            result = self._result(copy, fetched, check, undo, monotonic() - started)
+            return changed(result, in_place=in_place, failure=failure_of(in_place, unstarted))
         assert error is not None, "a plan has at least one copy"
         raise error
+
+    def _complete(self) -> None:
+        if complete(self.plan.target, assume_stopped=self.plan.is_vouched_for):
+            target = self.plan.target
+            self.report(events.Note(f"completed the restore of {target} that was cut short"))
 
     def _clean(self, folder: Path) -> None:
         for name in os.listdir(folder):
@@ -138,7 +161,7 @@ class _Restore:
             time=self.clock(),
             replaces=plan.replaces,
             keep_undo=plan.keep_undo,
-            assume_stopped=plan.assume_stopped,
+            assume_stopped=plan.is_vouched_for,
         )
 
     def _result(

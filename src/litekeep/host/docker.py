@@ -39,6 +39,7 @@ _NO_PROGRAM = (126, 127)
 
 SERVICE_LABEL = "com.docker.compose.service"
 VOLUME_LABEL = "com.docker.compose.volume"
+PROJECT_LABEL = "com.docker.compose.project"
 SWARM_LABEL = "com.docker.swarm.service.name"
 
 
@@ -57,13 +58,14 @@ class Container:
     """
     A container.
 
-    `service` is what Compose calls it; `swarm` the Swarm's service that would start it
-    again; `is_removed_at_end` says that it was started with ``--rm``.
+    `service` is what Compose calls it, in `project`; `swarm` the Swarm's service that would
+    start it again; `is_removed_at_end` says that it was started with ``--rm``.
     """
 
     id: str
     name: str
     service: str
+    project: str
     swarm: str
     is_running: bool
     is_removed_at_end: bool
@@ -317,6 +319,7 @@ def _container(attrs: Mapping[str, Any] | None) -> Container | None:
         id=attrs["Id"],
         name=attrs["Name"].lstrip("/"),
         service=labels.get(SERVICE_LABEL, ""),
+        project=labels.get(PROJECT_LABEL, ""),
         swarm=labels.get(SWARM_LABEL, ""),
         is_running=bool((attrs.get("State") or {}).get("Running")),
         is_removed_at_end=bool((attrs.get("HostConfig") or {}).get("AutoRemove")),
