@@ -158,6 +158,7 @@ def start_python(
     *,
     environ: Mapping[str, str],
     is_piped: bool,
+    is_apart: bool = False,
     folder: Path | None = None,
 ) -> subprocess.Popen[str]:
     """
@@ -170,6 +171,8 @@ def start_python(
 
         is_piped: Connect its standard input and output with pipes of ours.
 
+        is_apart: In a session of its own: what ends this one's does not reach it.
+
         folder: Where it runs; here if not given.
     """
     pipe = subprocess.PIPE if is_piped else None
@@ -178,6 +181,7 @@ def start_python(
         stdin=pipe,
         stdout=pipe,
         cwd=folder,
+        start_new_session=is_apart,
         env={**environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         text=True,
     )

@@ -252,9 +252,20 @@ def test_secrets_of_the_configuration_are_not_shown(shell, app):
         assert "hunter2" not in ran.out + ran.err
 
 
-def test_a_database_in_a_docker_volume_is_refused_for_now(shell):
-    ran = shell.run("backup", S3_BUCKET="bucket")
+def test_without_an_engine_a_database_in_docker_is_refused_with_the_socket(shell):
+    socket = shell.folder / "docker.sock"
+    ran = shell.run("backup", S3_BUCKET="bucket", DOCKER_HOST=f"unix://{socket}")
 
-    assert ran.code == 2
-    assert "docker:manual_instance/manual_generator.db" in ran.err
-    assert "not supported yet" in ran.err
+    assert ran.code == 14
+    assert f"the container engine is down: nobody answers at {socket}" in ran.err
+    assert "systemctl start docker" in ran.err
+
+
+def test_an_engine_that_is_down_keeps_no_other_database_from_its_backup(shell, app):
+    (shell.folder / "litekeep.toml").write_text(
+        '[[database]]\npath = "docker:v/a.db"\n[[database]]\npath = "app.db"\n'
+    )
+    ran = shell.run("backup", DOCKER_HOST=f"unix://{shell.folder}/docker.sock")
+
+    assert ran.code == 14
+    assert "[sqlite-backup] Backup completed successfully" in ran.lines

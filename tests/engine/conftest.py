@@ -39,4 +39,4 @@ def application(engine: Engine) -> Any:
 def start_application(engine: Engine, image: str = "app:1", **options: Any) -> Any:
     volumes = {VOLUME: {"bind": INSTANCE}}
     options = {"name": "manual-generator", "user": "1000:1000", "volumes": volumes, **options}
-    return engine.run(image, ["/bin/writer"], **options)
+    return engine.run(image, options.pop("command", ["/bin/writer"]), **options)

@@ -19,7 +19,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,16 @@ def wait_for_rows(container: Any, count: int, *, seconds: float = 30) -> int:
             raise AssertionError(f"{found} rows of {count}: {container.logs().decode()[-500:]}")
         time.sleep(0.05)
     return found
+
+
+def wait_until(is_so: Callable[[], bool], *, seconds: float = 30) -> bool:
+    """Look until *is_so*, for so long; return whether it came to be."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 def rows_in(container: Any, path: str = f"{INSTANCE}/{DATABASE}") -> int:

@@ -118,14 +118,39 @@ def test_with_no_database_at_all_the_error_says_what_to_do():
     assert "litekeep init" in (caught.value.hint or "")
 
 
-def test_a_docker_volume_is_refused_for_now_in_clear_words():
-    for database, environ in (
-        ("docker:volume/app.db", {}),
-        (None, {"S3_BUCKET": "b"}),
-        (None, {"DB_FILE_NAME": "app.db"}),
+def test_a_database_in_docker_is_named_and_the_engine_not_asked(tmp_path):
+    state = {"LITEKEEP_STATE": str(tmp_path)}
+    for database, environ, name, folder in (
+        ("docker:v/a.db", {}, "docker:v/a.db", "volumes/v/a.db"),
+        ("docker:c:/x/a.db", {}, "docker:c:/x/a.db", "containers/c/x/a.db"),
+        (None, {"DB_FILE_NAME": "a.db"}, "docker:manual_instance/a.db", None),
+        (None, {"S3_BUCKET": "b", "SQLITE_VOLUME_NAME": "v"}, "docker:v/manual_generator.db", None),
     ):
-        with pytest.raises(UserError, match=r"docker:\w+/\S+.*not supported yet"):
-            backup_jobs(Settings(), database, environ=environ)
+        (job,) = backup_jobs(Settings(), database, environ={**state, **environ})
+        assert str(job.database) == name
+        if folder is not None:
+            assert urls(job) == [f"{tmp_path}/docker/{folder}-backups"]
+
+
+def test_a_database_in_docker_is_listed_by_its_name_or_its_address(tmp_path):
+    settings = configured(tmp_path, '[[database]]\nname = "app"\npath = "docker:v/a.db"')
+
+    for text in ("app", "docker:v/a.db", "docker:v/./a.db"):
+        (job,) = backup_jobs(settings, text, environ={})
+        assert (job.name, str(job.database)) == ("app", "docker:v/a.db")
+    with pytest.raises(ConfigError, match="docker:v"):
+        configured(tmp_path, '[[database]]\npath = "docker:v"')
+
+
+@pytest.mark.parametrize(
+    "text", ["docker:", "docker:v", "docker:v/", "docker:/a.db", "docker:v/../a.db",
+             "docker:v:a.db", "docker:-v/a.db", "docker:v//a.db", "docker:v/a\nb", "docker:v/."]
+)  # fmt: skip
+def test_what_names_no_database_in_docker_is_refused_with_the_spelling(text: str):
+    with pytest.raises(UserError, match="names no database in Docker") as caught:
+        backup_jobs(Settings(), text, environ={})
+
+    assert "docker:VOLUME/FILE" in (caught.value.hint or "")
 
 
 def test_the_bucket_of_the_environment_counts_only_without_file_and_to(tmp_path):

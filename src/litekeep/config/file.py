@@ -358,8 +358,7 @@ class _Reader:
             ) from None
 
     def _full_path(self, text: str) -> Path:
-        home = self._environ.get("HOME")
-        if home and (text == "~" or text.startswith("~/")):
+        if (home := self._environ.get("HOME")) and (text == "~" or text.startswith("~/")):
             text = home + text[1:]
         return self._path.absolute().parent / text
 

@@ -3,7 +3,8 @@ The application around a restore: in the way, stopped, started again, asked.
 
     before     it has the database open: the refusal names its containers
     stopped    only while the file is swapped, for by then all else is done; what was
-               stopped is started again whatever happens, in the opposite order
+               stopped is started again whatever happens, in the opposite order; should this
+               process be killed, by another (host/guard.py)
     after      integrity_check, in a container that sees the file and has sqlite3, as the
                application sees it; beside the application otherwise
 """
@@ -21,6 +22,7 @@ from litekeep.engine import events
 from litekeep.engine.source import view_or_culprit
 from litekeep.errors import DatabaseBusy, IntegrityFailed, LitekeepError, StateError
 from litekeep.host.docker import connected, listed
+from litekeep.host.guard import guarded
 from litekeep.host.service import Service, start, stop
 from litekeep.host.volumes import User, users_of
 from litekeep.sqlite.check import FAILED, INCONCLUSIVE, OK, check_in_full
@@ -75,29 +77,29 @@ def at_rest(
     Raises:
         LitekeepError: One could not be stopped.
     """
-    stopped: list[Service] = []
+    running = [service for service in services if service.is_running]
     failures: list[tuple[Service, LitekeepError]] = []
-    try:
-        for service in services:
-            if not service.is_running:
-                report(events.Note(f"{service} does not run"))
-                continue
-            # Noted before it is done: half stopped it must be started, too.
-            stopped.append(service)
-            faults.reach(f"stop {service.name}")
-            stop(service)
-            report(events.ServiceStopped(str(service)))
-        yield failures
-    finally:
-        for service in reversed(stopped):
-            try:
-                faults.reach(f"start {service.name}")
-                start(service)
-            except LitekeepError as error:
-                failures.append((service, error))
-                report(events.Warned(f"{service} was not started: {error.message}", error.hint))
-            else:
-                report(events.ServiceStarted(str(service)))
+    stopped: list[Service] = []
+    with guarded(running):
+        try:
+            for service in running:
+                # Noted before it is done: half stopped it must be started, too.
+                stopped.append(service)
+                faults.reach(f"stop {service.name}")
+                stop(service)
+                report(events.ServiceStopped(str(service)))
+            yield failures
+        finally:
+            for service in reversed(stopped):
+                try:
+                    faults.reach(f"start {service.name}")
+                    start(service)
+                except LitekeepError as error:
+                    failures.append((service, error))
+                    text = f"{service} was not started: {error.message}"
+                    report(events.Warned(text, error.hint))
+                else:
+                    report(events.ServiceStarted(str(service)))
 
 
 def failure_of(

@@ -1,5 +1,8 @@
 """
 Whose a restored file is: the owner, mode and extended attributes of the one before it.
+
+Where there was none, and root restores, it is the folder's owner: an application that runs
+as somebody else could not write to a file of root's.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ def adopt_ownership(file: BinaryIO, path: Path, target: Path, report: events.Rep
     try:
         old = target.stat()
     except FileNotFoundError:
+        if os.geteuid() == 0:
+            folder = target.parent.stat()
+            os.fchown(file.fileno(), folder.st_uid, folder.st_gid)
         os.fchmod(file.fileno(), NEW_FILE_MODE & ~_umask())
         return
     faults.reach("chown restored")

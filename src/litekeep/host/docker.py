@@ -324,13 +324,17 @@ def _container(attrs: Mapping[str, Any] | None) -> Container | None:
         is_running=bool((attrs.get("State") or {}).get("Running")),
         is_removed_at_end=bool((attrs.get("HostConfig") or {}).get("AutoRemove")),
         stop_seconds=config.get("StopTimeout") or _STOP_SECONDS_DEFAULT,
-        mounts=tuple(
-            Mount(
-                each.get("Type") or "",
-                each.get("Name") or "",
-                each.get("Source") or "",
-                each.get("Destination") or "",
-            )
-            for each in attrs.get("Mounts") or ()
-        ),
+        mounts=tuple(_mounts(attrs)),
     )
+
+
+def _mounts(attrs: Mapping[str, Any]) -> Iterator[Mount]:
+    for each in attrs.get("Mounts") or ():
+        yield Mount(
+            each.get("Type") or "",
+            each.get("Name") or "",
+            each.get("Source") or "",
+            each.get("Destination") or "",
+        )
+    for place in (attrs.get("HostConfig") or {}).get("Tmpfs") or ():  # of --tmpfs
+        yield Mount("tmpfs", "", "", place)
