@@ -16,7 +16,12 @@ VOLUME = "manual_instance"
 
 @pytest.fixture
 def shell(engine: Engine, tmp_path: Path) -> Shell:
-    """A shell in an empty folder, with the engine and nothing of this machine's configuration."""
+    """A shell that finds the Docker Engine."""
+    return new_shell(engine, tmp_path)
+
+
+def new_shell(engine: Engine, tmp_path: Path) -> Shell:
+    """Return a shell in an empty folder, with nothing of this machine's configuration."""
     work = tmp_path / "work"
     work.mkdir()
     environ = {
@@ -36,7 +41,7 @@ def application(engine: Engine) -> Any:
     return start_application(engine)
 
 
-def start_application(engine: Engine, image: str = "app:1", **options: Any) -> Any:
+def start_application(engine: Engine, image: str = "app", **options: Any) -> Any:
     volumes = {VOLUME: {"bind": INSTANCE}}
     options = {"name": "manual-generator", "user": "1000:1000", "volumes": volumes, **options}
     return engine.run(image, options.pop("command", ["/bin/writer"]), **options)

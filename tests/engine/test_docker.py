@@ -112,7 +112,7 @@ def test_the_application_is_started_again_though_the_restore_is_ended_by_a_signa
     assert shell.run("backup", NAME).code == 0
     # It stops slowly, so the signal comes while it is being stopped.
     arguments = [NAME, "--replace", "--stop", "slow", "--stop", "manual-generator"]
-    slow = engine.run("app:1", ["sleep", "600"], name="slow", stop_signal="SIGTERM")
+    slow = engine.run("app", ["sleep", "600"], name="slow", stop_signal="SIGTERM")
     process = shell.start("restore", *arguments, stdout=subprocess.PIPE)
     for event in engine.client.events(decode=True):
         if event.get("Action") == "kill":
@@ -160,7 +160,7 @@ def test_where_a_container_has_no_sqlite3_the_check_runs_beside(engine, shell, a
     wait_for_rows(application, 5)
     assert shell.run("backup", NAME).code == 0
     application.remove(force=True)
-    bare = start_application(engine, "bare:1", command=["sleep", "600"])
+    bare = start_application(engine, "bare", command=["sleep", "600"])
 
     ran = shell.run("restore", NAME, "--replace", "--stop", "manual-generator", "--json")
 
@@ -211,8 +211,8 @@ def test_a_compose_service_is_stopped_with_all_its_containers(engine, shell, app
 def test_a_container_that_would_not_come_back_is_not_stopped(engine, shell, application):
     wait_for_rows(application, 5)
     assert shell.run("backup", NAME).code == 0
-    passing = engine.run("app:1", ["sleep", "600"], name="passing", auto_remove=True)
-    swarm = engine.run("app:1", ["sleep", "600"], name="swarm.1", labels={SWARM_LABEL: "shop_app"})
+    passing = engine.run("app", ["sleep", "600"], name="passing", auto_remove=True)
+    swarm = engine.run("app", ["sleep", "600"], name="swarm.1", labels={SWARM_LABEL: "shop_app"})
 
     for name, reason in ((passing.name, "--rm"), (swarm.name, "Swarm service shop_app")):
         ran = shell.run("restore", NAME, "--replace", "--stop", name)
@@ -245,7 +245,7 @@ def test_what_is_not_there_is_said_with_what_is(engine, shell, application):
 def test_what_could_only_do_harm_is_refused(engine, shell, tmp_path):
     make_database(tmp_path / "alone.db")
     engine.run(
-        "app:1",
+        "app",
         ["sleep", "600"],
         name="holder",
         volumes={str(tmp_path / "alone.db"): {"bind": "/srv/alone.db"}},
@@ -296,7 +296,7 @@ def test_a_folder_bound_by_a_volume_or_a_container_is_found(engine, shell, tmp_p
     options = {"type": "none", "o": "bind", "device": str(tmp_path / "bound")}
     engine.client.volumes.create("bound", driver_opts=options)
     volumes = {"bound": {"bind": "/a"}, str(tmp_path / "mounted"): {"bind": "/b"}}
-    container = engine.run("app:1", ["sleep", "600"], name="holder", volumes=volumes)
+    container = engine.run("app", ["sleep", "600"], name="holder", volumes=volumes)
 
     for name, folder in (
         ("docker:bound/app.db", "bound"),

@@ -33,7 +33,7 @@ DATABASE = "manual_generator.db"
 USER = 1000
 
 # It has the database open all the time, and writes a row every few milliseconds.
-_WRITER = f"""\
+WRITER = f"""\
 #!/bin/sh
 {{
   echo '.timeout 5000'
@@ -83,13 +83,13 @@ class Engine:
 
     def import_image(self, name: str, files: bytes) -> None:
         """Make an image of a tar archive."""
-        self.client.api.import_image_from_data(files, repository=name, tag="1")
+        self.client.api.import_image_from_data(files, repository=name, tag="latest")
 
 
 @contextlib.contextmanager
 def docker_engine(folder: Path) -> Iterator[Engine]:
     """
-    Run an engine with the images `app:1` (a writing application) and `bare:1`.
+    Run an engine with the images `app` (a writing application) and `bare`.
 
     Args:
         folder: Where its data lies.
@@ -105,27 +105,31 @@ def docker_engine(folder: Path) -> Iterator[Engine]:
         *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"),
     ]
 
-    def is_ready() -> bool:
-        with sockets.socket(sockets.AF_UNIX) as client, contextlib.suppress(OSError):
-            client.connect(str(socket))
-            return True
-        return False
-
     try:
         # Told to end it takes its containers with it; killed it would leave them behind.
-        with running(command, log=folder / "log", is_ready=is_ready, end=signal.SIGTERM):
+        with running(
+            command, log=folder / "log", is_ready=lambda: connectable(socket), end=signal.SIGTERM
+        ):
             client = docker.DockerClient(f"unix://{socket}", timeout=60)
             with contextlib.closing(client):
                 client.ping()
                 engine = Engine(socket, client)
-                engine.import_image("app", root_file_system(["sqlite3"], _WRITER))
-                engine.import_image("bare", root_file_system([], _WRITER))
+                engine.import_image("app", root_file_system(["sqlite3"], WRITER))
+                engine.import_image("bare", root_file_system([], WRITER))
                 try:
                     yield engine
                 finally:
                     engine.sweep()
     finally:
         shutil.rmtree(short, ignore_errors=True)
+
+
+def connectable(socket: Path) -> bool:
+    """Say whether somebody listens at a socket."""
+    with sockets.socket(sockets.AF_UNIX) as client, contextlib.suppress(OSError):
+        client.connect(str(socket))
+        return True
+    return False
 
 
 def root_file_system(programs: Sequence[str], writer: str) -> bytes:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.servers import clouds, docker, s3
+from tests.servers import podman as podmen
 from tests.servers.certificates import Authority, new_authority
 from tests.servers.clouds import AzureServer, GoogleServer
 from tests.servers.docker import Engine, docker_engine
 from tests.servers.odd import OddServer
+from tests.servers.podman import podman_engine
 from tests.servers.proxy import TcpProxy
 from tests.servers.s3 import S3Server
 
@@ -79,6 +81,15 @@ def engine(running_engine: Engine) -> Iterator[Engine]:
     """The Docker Engine, with nothing in it but its images."""
     yield running_engine
     running_engine.sweep()
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Podman, which speaks as Docker does."""
+    if (reason := podmen.why_not()) is not None:
+        pytest.skip(reason)
+    with podman_engine(tmp_path_factory.mktemp("podman")) as engine:
+        yield engine
 
 
 @pytest.fixture
