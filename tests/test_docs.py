@@ -268,9 +268,10 @@ def test_no_address_of_an_index_is_in_the_lock():
 
 def test_every_module_imported_is_declared():
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
-    declared = " ".join(
-        [*project["dependencies"], *project["optional-dependencies"]["aws"]]
-    ).replace("-", "_")
+    extras = project["optional-dependencies"]
+    declared = " ".join([*project["dependencies"], *extras["aws"], *extras["docker"]]).replace(
+        "-", "_"
+    )
     found = {
         ((isinstance(node, ast.ImportFrom) and node.module) or alias.name).split(".")[0]
         for path in Path(litekeep.__file__).parent.rglob("*.py")
