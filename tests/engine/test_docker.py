@@ -7,6 +7,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+import docker
 import pytest
 
 from litekeep.host.docker import PROJECT_LABEL, SERVICE_LABEL, SWARM_LABEL, VOLUME_LABEL
@@ -137,6 +138,44 @@ def test_the_application_is_started_again_though_the_restore_is_killed(engine, s
     assert process.wait(30) == -9
     assert wait_until(lambda: reloaded(application).status == "running")
     wait_for_rows(application, 10)
+
+
+def test_an_application_that_does_not_come_up_is_said_with_what_was_done(
+    engine, shell, application, tmp_path
+):
+    wait_for_rows(application, 5)
+    assert shell.run("backup", NAME).code == 0
+    needed = tmp_path / "needed"
+    needed.mkdir()
+    mounts = [docker.types.Mount("/needed", str(needed), type="bind")]
+    engine.run("app", ["sleep", "600"], name="needy", mounts=mounts)
+    needed.rmdir()
+
+    ran = shell.run(
+        *("restore", NAME, "--replace", "--stop", "needy", "--stop", "manual-generator", "--json")
+    )
+
+    assert ran.code == 10
+    assert ran.json["error"]["message"].startswith(
+        "the database is restored, and container needy could not be started again"
+    )
+    assert ran.json["error"]["hint"] == "Start it by hand: docker start needy."
+    assert Path(ran.json["undo"]).is_file()
+    assert wait_until(lambda: reloaded(application).status == "running")
+
+
+def test_a_check_that_fails_in_the_container_fails_the_restore(engine, shell, application):
+    wait_for_rows(application, 5)
+    assert shell.run("backup", NAME).code == 0
+    application.remove(force=True)
+    other = start_application(engine, command=["sleep", "600"], user="0:0")
+    lie = "rm /bin/sqlite3; printf '#!/bin/sh\\necho row 7 is missing\\n' > /bin/sqlite3"
+    assert other.exec_run(["sh", "-c", f"{lie}; chmod 755 /bin/sqlite3"]).exit_code == 0
+
+    ran = shell.run("restore", NAME, "--replace")
+
+    assert ran.code == 23
+    assert "integrity_check in container manual-generator failed: row 7 is missing" in ran.err
 
 
 def test_a_container_that_did_not_run_stays_down_and_the_check_runs_beside(

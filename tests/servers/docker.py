@@ -137,14 +137,16 @@ def root_file_system(programs: Sequence[str], writer: str) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode="w") as tar:
         for name in ("bin", "etc", "tmp", "app"):
-            _folder(tar, name, mode=0o1777 if name == "tmp" else 0o755)
-        _folder(tar, INSTANCE.strip("/"), owner=USER)
-        _file(tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/app:/bin/sh\n", 0o644)
-        _file(tar, "bin/writer", writer.encode(), 0o755)
+            add_folder(tar, name, mode=0o1777 if name == "tmp" else 0o755)
+        add_folder(tar, INSTANCE.strip("/"), owner=USER)
+        add_file(
+            tar, "etc/passwd", b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/app:/bin/sh\n", 0o644
+        )
+        add_file(tar, "bin/writer", writer.encode(), 0o755)
         busybox = shutil.which("busybox")
         assert busybox is not None
         tar.add(os.path.realpath(busybox), "bin/busybox")
-        for name in ("sh", "cat", "sleep", "usleep", "mkdir", "rm", "id", "true", "ls"):
+        for name in ("sh", "cat", "chmod", "id", "ls", "mkdir", "rm", "sleep", "usleep"):
             link = tarfile.TarInfo(f"bin/{name}")
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             tar.addfile(link)
@@ -152,7 +154,7 @@ def root_file_system(programs: Sequence[str], writer: str) -> bytes:
             path = shutil.which(program)
             assert path is not None, program
             tar.add(os.path.realpath(path), f"bin/{program}")
-            for library in _libraries(path):
+            for library in libraries(path):
                 tar.add(os.path.realpath(library), library.lstrip("/"))
     return made.getvalue()
 
@@ -184,18 +186,21 @@ def rows_in(container: Any, path: str = f"{INSTANCE}/{DATABASE}") -> int:
     return int(output) if code == 0 else 0
 
 
-def _libraries(program: str) -> list[str]:
+def libraries(program: str | Path) -> list[str]:
+    """Return the shared libraries that a program needs."""
     told = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
     return sorted(set(re.findall(r"(?:=> |^\t)(/\S+)", told, re.MULTILINE)))
 
 
-def _folder(tar: tarfile.TarFile, name: str, *, mode: int = 0o755, owner: int = 0) -> None:
+def add_folder(tar: tarfile.TarFile, name: str, *, mode: int = 0o755, owner: int = 0) -> None:
+    """Add a folder to an archive."""
     entry = tarfile.TarInfo(name)
     entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, mode, owner, owner
     tar.addfile(entry)
 
 
-def _file(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+def add_file(tar: tarfile.TarFile, name: str, content: bytes, mode: int) -> None:
+    """Add a file of root's to an archive."""
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(content), mode
     tar.addfile(entry, io.BytesIO(content))

@@ -55,7 +55,8 @@ def command(
     """
     Make one snapshot now, in every configured store.
 
-    DATABASE is a path, or a name of the configuration; without it, all databases of the
+    DATABASE is a path, a name of the configuration, docker:VOLUME/FILE or
+    docker:CONTAINER:/PATH; without it, all databases of the
     configuration are backed up. With no configuration the snapshot goes to the folder
     DATABASE-backups beside the database.
     """

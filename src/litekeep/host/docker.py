@@ -161,8 +161,6 @@ def connected(environ: Mapping[str, str] | None = None) -> Iterator[Engine]:
 
         DatabaseUnusable: No engine answers, or it may not be asked.
     """
-    path = _socket(os.environ if environ is None else environ)
-    address = f"unix://{path}"
     try:
         import docker
     except ImportError as error:
@@ -170,6 +168,7 @@ def connected(environ: Mapping[str, str] | None = None) -> Iterator[Engine]:
             "databases in Docker need a part of Litekeep that is not installed",
             hint="Install it with the pip of Litekeep's environment: pip install docker.",
         ) from error
+    address = f"unix://{_socket(os.environ if environ is None else environ)}"
     with _translated(address):
         client = docker.DockerClient(base_url=address, timeout=ANSWER_SECONDS_MAX)
     with contextlib.closing(client):
