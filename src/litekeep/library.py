@@ -254,8 +254,7 @@ def restore(
 
         undo: Keep the old file as an undo copy.
 
-        assume_stopped: Vouch that nobody has the target open, where that cannot
-            be seen (in a container).
+        assume_stopped: Vouch that nobody has the target open, where that is not seen.
 
         stop: Compose services, containers or units of systemd that are stopped while the
             file is replaced, and started again whatever happens.

@@ -13,8 +13,7 @@ ORDER of steps, and what a kill between them leaves
     4  record what is about to begin      a record, for step 2 of the next run
     5  claim the name in each store       an object of no bytes: no snapshot
     6  compress into the staging file     a temporary file, removed by the next run
-    7  data stands in the store           an object marked as ours, without manifest:
-                                          no snapshot; withdrawn by the next run
+    7  data stands in the store           no snapshot, without manifest; withdrawn later
     8  put the manifest                   a snapshot; `latest` is the one before
     9  copy it to `latest`                everything stands
    10  remove the record
