@@ -48,7 +48,7 @@ ROOMS: dict[str, set[str]] = {
     "lookup": {"opening", "config", "repository", "codec"},
     "sources": {"lookup", "opening", "config", "engine", "repository", "codec", "sqlite"},
     "status": {"sources", "engine", "repository"},
-    "jobs": {"sources", "config", "engine", "repository", "sqlite"},
+    "jobs": {"sources", "opening", "config", "engine", "repository", "codec", "sqlite"},
     "schedules": {"config", "host"},
     "library": {"config", "sources", "jobs", "engine", "host"},
     # Thin over them all.

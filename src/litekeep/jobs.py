@@ -1,7 +1,7 @@
 """
-From settings to what an engine is to do with the backups that there are.
+From words and settings to what an engine is to do.
 
-`sources.py` says whose backups are meant; here the settings add what is asked of them.
+`sources.py` says which databases and whose backups are meant; here the settings add how.
 """
 
 from __future__ import annotations
@@ -13,17 +13,90 @@ from pathlib import Path
 from typing import Any
 
 from litekeep.clock import now
+from litekeep.codec.formats import codec_named
 from litekeep.config.environment import LOCAL, environment_keep
-from litekeep.config.settings import KeepSettings, Settings, keys_of
+from litekeep.config.places import state_folder
+from litekeep.config.settings import (
+    FORMAT_DEFAULT,
+    DamageSettings,
+    KeepSettings,
+    Settings,
+    SnapshotSettings,
+    keys_of,
+    merged,
+)
 from litekeep.config.values import allowed_of, value_of
+from litekeep.engine.backup import BackupJob
+from litekeep.engine.damage import Limits
 from litekeep.engine.drill import DrillJob
 from litekeep.engine.prune import Policy
 from litekeep.engine.retain import Keep
-from litekeep.errors import UserError
+from litekeep.errors import ConfigError, UserError
+from litekeep.opening import given, open_all
 from litekeep.repository.layout import Repository
-from litekeep.sources import find_sources, zone_of
+from litekeep.sources import find_databases, find_sources, zone_of
 from litekeep.sqlite.examine import Assertion
+from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
 from litekeep.when import parse_when
+
+
+def backup_jobs(
+    settings: Settings,
+    database: str | None = None,
+    *,
+    to: Sequence[str] = (),
+    how: SnapshotSettings | None = None,
+    label: str | None = None,
+    allow_unsafe_file_system: bool = False,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[BackupJob, ...]:
+    """
+    Return what is to be backed up.
+
+    Args:
+        settings: In force.
+
+        database: A name or a path; None means all that the configuration lists.
+
+        to: Names or URLs of stores, in place of those configured.
+
+        how: What wins over the settings.
+
+        label: To be kept with the snapshots.
+
+        allow_unsafe_file_system: Also where the settings do not.
+
+        environ: The environment; the real one if None.
+
+    Raises:
+        UserError: There is nothing to back up, or a name cannot be resolved.
+    """
+    environ = os.environ if environ is None else environ
+    jobs = []
+    for item in find_databases(settings, database, to, environ):
+        levels = (how, item.listed, settings.snapshot)
+        chosen = merged(levels)
+        format_name = chosen.format or FORMAT_DEFAULT
+        jobs.append(
+            BackupJob(
+                database=item.path,
+                name=item.name,
+                repositories=open_all(
+                    item.places, item.name, zone_of(settings), environ, is_written=True
+                ),
+                state=state_folder(settings, environ),
+                format=format_name,
+                level=_level(format_name, chosen.level),
+                check=chosen.check is not False,
+                label=label,
+                allow_unsafe_file_system=allow_unsafe_file_system
+                or (item.listed is not None and item.listed.allow_unsafe_file_system),
+                spool_size_max=settings.spool_size_max,
+                alarm=_alarm(settings.damage),
+                busy_timeout_seconds=given(chosen.busy_timeout, BUSY_TIMEOUT_SECONDS),
+            )
+        )
+    return tuple(jobs)
 
 
 def drill_jobs(
@@ -153,3 +226,21 @@ def _policy(settings: Settings, repository: Repository, environ: Mapping[str, st
 
 def _keep(keep: KeepSettings | None) -> Keep:
     return Keep(**dataclasses.asdict(keep)) if keep is not None else Keep()
+
+
+def _alarm(damage: DamageSettings) -> Limits | None:
+    if not damage.alarm:
+        return None
+    return Limits(damage.rows_lost, damage.size_lost, ignored=damage.ignore)
+
+
+def _level(format_name: str, level: int | None) -> int | None:
+    if level is None:
+        return None
+    codec = codec_named(format_name)
+    if not codec.level_min <= level <= codec.level_max:
+        raise ConfigError(
+            f"{format_name} has no level {level}",
+            hint=f"Choose from {codec.level_min} to {codec.level_max}, or none for the default.",
+        )
+    return level

@@ -48,8 +48,8 @@ from litekeep.engine.verify import VerifyResult
 from litekeep.engine.verify import verify as run_verify
 from litekeep.errors import UserError
 from litekeep.host.service import find_services
+from litekeep.jobs import backup_jobs
 from litekeep.sources import (
-    backup_jobs,
     find_source,
     load_settings,
     single_file,

@@ -21,7 +21,7 @@ from datetime import UTC, tzinfo
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from litekeep.codec.formats import CODECS, codec_named
+from litekeep.codec.formats import CODECS
 from litekeep.config.environment import environment_database, environment_stores
 from litekeep.config.file import find_file, read_file
 from litekeep.config.places import (
@@ -31,27 +31,19 @@ from litekeep.config.places import (
     places_named,
     places_of_listed,
     places_of_unlisted,
-    state_folder,
 )
 from litekeep.config.settings import (
-    FORMAT_DEFAULT,
-    DamageSettings,
     DatabaseSettings,
     Settings,
-    SnapshotSettings,
-    merged,
 )
 from litekeep.config.values import NAME_SIZE_MAX, is_name, zone_named
 from litekeep.dockername import Address, is_docker, parse_docker
-from litekeep.engine.backup import BackupJob
-from litekeep.engine.damage import Limits
 from litekeep.engine.undo import UNDO_MARK
-from litekeep.errors import ConfigError, NotFound, UserError
+from litekeep.errors import NotFound, UserError
 from litekeep.lookup import look_up
-from litekeep.opening import given, open_all
+from litekeep.opening import open_all
 from litekeep.paths import current_folder, exists, full_path, is_file, is_folder
 from litekeep.repository.layout import Repository, parse_object
-from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
 
 #: How the names of compressed files end.
 COMPRESSED = tuple(codec.suffix for codec in CODECS if codec.suffix)
@@ -72,7 +64,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class _Database:
+class Database:
     """A database and where its backups go; `listed` is what the file says of it."""
 
     name: str
@@ -102,68 +94,22 @@ def zone_of(settings: Settings) -> tzinfo:
     return zone
 
 
-def backup_jobs(
+def find_databases(
     settings: Settings,
-    database: str | None = None,
-    *,
-    to: Sequence[str] = (),
-    how: SnapshotSettings | None = None,
-    label: str | None = None,
-    allow_unsafe_file_system: bool = False,
-    environ: Mapping[str, str] | None = None,
-) -> tuple[BackupJob, ...]:
+    database: str | None,
+    to: Sequence[str],
+    environ: Mapping[str, str],
+) -> tuple[Database, ...]:
     """
-    Return what is to be backed up.
-
-    Args:
-        settings: In force.
-
-        database: A name or a path; None means all that the configuration lists.
-
-        to: Names or URLs of stores, in place of those configured.
-
-        how: What wins over the settings.
-
-        label: To be kept with the snapshots.
-
-        allow_unsafe_file_system: Also where the settings do not.
-
-        environ: The environment; the real one if None.
+    Return what *database* means, and where its backups go; None means all that are listed.
 
     Raises:
-        UserError: There is nothing to back up, or a name cannot be resolved.
+        UserError: There is nothing, or a name cannot be resolved.
     """
-    environ = os.environ if environ is None else environ
     _refuse_empty(database)
     if database is None:
-        found = _all_databases(settings, to, environ)
-    else:
-        found = (_find_database(settings, database, to, environ),)
-    jobs = []
-    for item in found:
-        levels = (how, item.listed, settings.snapshot)
-        chosen = merged(levels)
-        format_name = chosen.format or FORMAT_DEFAULT
-        jobs.append(
-            BackupJob(
-                database=item.path,
-                name=item.name,
-                repositories=open_all(
-                    item.places, item.name, zone_of(settings), environ, is_written=True
-                ),
-                state=state_folder(settings, environ),
-                format=format_name,
-                level=_level(format_name, chosen.level),
-                check=chosen.check is not False,
-                label=label,
-                allow_unsafe_file_system=allow_unsafe_file_system
-                or (item.listed is not None and item.listed.allow_unsafe_file_system),
-                spool_size_max=settings.spool_size_max,
-                alarm=_alarm(settings.damage),
-                busy_timeout_seconds=given(chosen.busy_timeout, BUSY_TIMEOUT_SECONDS),
-            )
-        )
-    return tuple(jobs)
+        return _all_databases(settings, to, environ)
+    return (_find_database(settings, database, to, environ),)
 
 
 def find_sources(
@@ -260,24 +206,6 @@ def single_file(
     return None
 
 
-def _alarm(damage: DamageSettings) -> Limits | None:
-    if not damage.alarm:
-        return None
-    return Limits(damage.rows_lost, damage.size_lost, ignored=damage.ignore)
-
-
-def _level(format_name: str, level: int | None) -> int | None:
-    if level is None:
-        return None
-    codec = codec_named(format_name)
-    if not codec.level_min <= level <= codec.level_max:
-        raise ConfigError(
-            f"{format_name} has no level {level}",
-            hint=f"Choose from {codec.level_min} to {codec.level_max}, or none for the default.",
-        )
-    return level
-
-
 def _refuse_empty(*texts: str | None) -> None:
     """Refuse what a script's unset variable makes: a path of nothing is the current folder."""
     if "" in texts:
@@ -288,7 +216,7 @@ def _refuse_empty(*texts: str | None) -> None:
 
 def _all_databases(
     settings: Settings, to: Sequence[str], environ: Mapping[str, str]
-) -> tuple[_Database, ...]:
+) -> tuple[Database, ...]:
     """Return what is meant when nothing is named."""
     listed = settings.databases
     if listed:
@@ -306,7 +234,7 @@ def _all_databases(
 
 def _find_database(
     settings: Settings, text: str, to: Sequence[str], environ: Mapping[str, str]
-) -> _Database:
+) -> Database:
     """Return the database of this name or path."""
     listed = _listed(settings, text)
     if listed is not None:
@@ -335,10 +263,10 @@ def _find_database(
             f"no database at {text}", hint=f"The configuration lists {', '.join(names)}."
         )
     places = places_named(settings, to) if to else places_of_unlisted(settings, path, name, environ)
-    return _Database(name, path, places, None)
+    return Database(name, path, places, None)
 
 
-def _refuse_unknown(settings: Settings, found: _Database, environ: Mapping[str, str]) -> None:
+def _refuse_unknown(settings: Settings, found: Database, environ: Mapping[str, str]) -> None:
     """Raise where neither the database is there nor any place that could hold backups."""
     has_stores = settings.stores or (settings.file is None and environment_stores(environ))
     # Of a database in Docker the volume may be lost: then its backups are what is left.
@@ -375,12 +303,12 @@ def _of_listed(
     environ: Mapping[str, str],
     *,
     is_one: bool,
-) -> _Database:
+) -> Database:
     if to:
         places = places_named(settings, to, "" if is_one else listed.name)
     else:
         places = places_of_listed(settings, listed, environ)
-    return _Database(listed.name, listed.path, places, listed)
+    return Database(listed.name, listed.path, places, listed)
 
 
 def _is_store(text: str) -> bool:

@@ -14,9 +14,9 @@ from litekeep.config.places import places_named, state_folder
 from litekeep.config.settings import Settings, SnapshotSettings
 from litekeep.engine.backup import backup
 from litekeep.errors import ConfigError, NotFound, UserError
+from litekeep.jobs import backup_jobs
 from litekeep.opening import open_repository
 from litekeep.sources import (
-    backup_jobs,
     find_source,
     find_sources,
     load_settings,

@@ -16,8 +16,8 @@ from litekeep.engine import events
 from litekeep.engine.backup import BackupJob, BackupResult, backup
 from litekeep.engine.prune import Policy, plan_prune, prune
 from litekeep.errors import LitekeepError
-from litekeep.jobs import prune_policies, prunes_after_backup
-from litekeep.sources import backup_jobs, load_settings
+from litekeep.jobs import backup_jobs, prune_policies, prunes_after_backup
+from litekeep.sources import load_settings
 from litekeep.units import show_duration, show_size
 
 

@@ -56,7 +56,6 @@ from litekeep.host.volumes import database_at
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import (
     FORMAT_VERSION,
-    TEXT_LENGTH_MAX,
     CheckFacts,
     CheckResult,
     Compression,
@@ -65,6 +64,7 @@ from litekeep.repository.manifest import (
     Manifest,
     State,
     StoredFacts,
+    refuse_odd_text,
 )
 from litekeep.sqlite.check import FAILED, INCONCLUSIVE, Check
 from litekeep.sqlite.checking import CheckProcess
@@ -187,7 +187,7 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
         raise UserError("no store to back up to", hint="Name one with --to.")
     if len(job.unopened) == len(job.repositories):
         raise job.unopened[0].error
-    _check_label(job.label)
+    refuse_odd_text(job.label or "", "label")
     codec = codec_named(job.format)
     report = events.one_at_a_time(report)
     started = monotonic()
@@ -248,15 +248,6 @@ def _state(captured: _Captured) -> State:
     if captured.check.result == FAILED:
         return "failed"
     return "suspect" if captured.losses else "ok"
-
-
-def _check_label(label: str | None) -> None:
-    """A label that a manifest cannot hold would be found out when all else is done."""
-    if label is not None and (len(label) > TEXT_LENGTH_MAX or not label.isprintable()):
-        raise UserError(
-            "the label is too long, or no plain text",
-            hint=f"Give at most {TEXT_LENGTH_MAX} printable characters.",
-        )
 
 
 def _clean(job: BackupJob, exclusive: Job, report: events.Report) -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from litekeep.clock import Clock, now
 from litekeep.engine.points import RestorePoint, choose, read_points
-from litekeep.errors import AccessDenied, LitekeepError, UserError
+from litekeep.errors import AccessDenied, LitekeepError
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import HOLD_SUFFIX, Repository
-from litekeep.repository.manifest import TEXT_LENGTH_MAX
+from litekeep.repository.manifest import refuse_odd_text
 from litekeep.repository.marks import Hold, encode_mark
 from litekeep.store.base import FAILURES
 from litekeep.when import When
@@ -33,11 +33,7 @@ def hold(
 
         StoreError: A store did not take the hold; the others have it.
     """
-    if len(reason) > TEXT_LENGTH_MAX or not (reason.isprintable()):
-        raise UserError(
-            "the reason is too long, or no plain text",
-            hint=f"Give at most {TEXT_LENGTH_MAX} printable characters.",
-        )
+    refuse_odd_text(reason, "reason")
     point = choose(read_points(repositories), when, clock()).point
 
     def put(copy: Snapshot) -> None:

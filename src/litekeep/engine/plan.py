@@ -143,9 +143,7 @@ def plan_restore(
 
         TargetExists: *target* is there and *replace* is not given.
 
-        DatabaseBusy: *target* is in use.
-
-        NoSpace: The disk has no room for a second file of that size.
+        DatabaseBusy, NoSpace: *target* is in use; the disk has no room for a second one.
     """
     points = read_points(nearest_first(repositories))
     if not points.points and not points.unread and not points.leftovers:

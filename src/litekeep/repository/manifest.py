@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from litekeep.documents import decode_document, encode_document
-from litekeep.errors import FormatError
+from litekeep.errors import FormatError, UserError
 
 FORMAT_VERSION = 1
 SIZE_MAX = 1 << 20
@@ -119,6 +119,22 @@ class Manifest(Struct, frozen=True, kw_only=True):
 # Made once, here: msgspec learns a type at its first use, and several threads that
 # begin with the same type at one time can end the process (a segmentation fault, seen in 0.22).
 _DECODER = msgspec.json.Decoder(Manifest)
+
+
+def refuse_odd_text(text: str, what: str) -> None:
+    """
+    Raise if *text*, which somebody gave, is nothing to keep beside a snapshot.
+
+    It would be found out when all else is done.
+
+    Raises:
+        UserError: It is too long, or no plain text.
+    """
+    if len(text) > TEXT_LENGTH_MAX or not text.isprintable():
+        raise UserError(
+            f"the {what} is too long, or no plain text",
+            hint=f"Give at most {TEXT_LENGTH_MAX} printable characters.",
+        )
 
 
 def encode(manifest: Manifest) -> bytes:
