@@ -19,7 +19,7 @@ from litekeep.cli.options import (
 )
 from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.clock import now
-from litekeep.engine.newest import AHEAD_HINT
+from litekeep.engine.ahead import AHEAD_HINT
 from litekeep.engine.points import Points, RestorePoint, read_points
 from litekeep.errors import LitekeepError
 from litekeep.sources import Source, find_sources, load_settings, zone_of

@@ -19,8 +19,9 @@ from litekeep import workers
 from litekeep.clock import Clock, Sleep
 from litekeep.codec.base import Codec
 from litekeep.engine import events
+from litekeep.engine.ahead import AHEAD_HINT, find_ahead
 from litekeep.engine.job import Begun, Job, withdraw
-from litekeep.engine.newest import AHEAD_HINT, find_ahead, move_latest, owner_of
+from litekeep.engine.latest import move_latest, owner_of
 from litekeep.engine.origin import other_origin, show_origin
 from litekeep.engine.staging import Staging
 from litekeep.errors import (

@@ -5,10 +5,10 @@
     in another format                            there is none; or it is a script's snapshot,
                                                  newer than any of ours
 
-A backup moves `latest` by itself, in its own last step (`deliver.py`), behind the manifest.
-What changes the choice afterwards is a drill that fails, or a suspect snapshot that is
-accepted.  Where several databases share a place, `latest` is that one's which came first,
-and of the others' only whether it can be read is known.
+A backup moves `latest` in its last step (`deliver.py`), behind the manifest.  What changes
+the choice afterwards is a drill that fails, or a suspect snapshot that is accepted.  Where
+several databases share a place, `latest` is that one's which came first, and of the others'
+only whether it can be read is known.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from urllib.parse import quote
 
 from litekeep.clock import Clock, now
+from litekeep.codec.base import Codec
 from litekeep.codec.formats import CODECS
 from litekeep.engine.fetch import Fetch
 from litekeep.engine.job import remove_or_empty
@@ -26,13 +27,49 @@ from litekeep.engine.points import read_quickly
 from litekeep.errors import BlobNotFound, ChecksumMismatch, CorruptionError, LitekeepError
 from litekeep.repository.catalog import Contents, Snapshot
 from litekeep.repository.layout import Repository, parse_object
-from litekeep.repository.manifest import DATABASE_KEY, ID_KEY
+from litekeep.repository.manifest import CAPTURED_KEY, DATABASE_KEY, ID_KEY
 from litekeep.repository.names import database_names, latest_objects
-from litekeep.store.base import FAILURES, Blob
+from litekeep.store.base import FAILURES, Blob, Store
 from litekeep.when import is_ahead
 
 _HINT = "The next backup that passes its check puts it right."
 _SECONDS_MAX = 1e9
+
+
+def owner_of(repository: Repository) -> str:
+    """Return the database's name as metadata holds it."""
+    return quote(repository.database)
+
+
+def move_latest(
+    repository: Repository, data_object: str, codec: Codec, *, captured_at: datetime, now: datetime
+) -> bool | None:
+    """
+    Copy a snapshot to `latest`, unless that is another database's, or newer.
+
+    It is newer where a run that captured later was faster; not where a clock was ahead.
+    A `latest` of ours in another format would stay as it is for ever: it is removed.
+
+    Returns:
+        Whether it moved; None where it was not to be.
+    """
+    store, latest = repository.store, repository.latest(codec)
+    if latest is None:
+        return None
+    ours = owner_of(repository)
+    if _metadata(store, latest).get(DATABASE_KEY, ours) != ours:
+        return False
+    others = {name: _metadata(store, name) for name in latest_objects(repository)}
+    for metadata in others.values():
+        if metadata.get(DATABASE_KEY) == ours:
+            time = _instant(metadata.get(CAPTURED_KEY, ""))
+            if time is not None and captured_at < time and not is_ahead(time, now):
+                return None
+    store.copy(data_object, latest)
+    for name, metadata in others.items():
+        if name != latest and metadata.get(DATABASE_KEY) == ours:
+            remove_or_empty(store, name)
+    return True
 
 
 def renew_latest(repository: Repository) -> str | None:
@@ -59,7 +96,7 @@ def renew_latest(repository: Repository) -> str | None:
             return None
     except BlobNotFound:
         pass
-    store, owner = repository.store, quote(repository.database)
+    store, owner = repository.store, owner_of(repository)
     store.copy(newest.object, latest)
     for name in latest_objects(repository):  # of another format: older, or bad
         if name != latest and store.head(name).metadata.get(DATABASE_KEY) == owner:
@@ -171,3 +208,19 @@ def _is_of_a_script(sha256: str, blob: Blob, contents: Contents, expected: list[
             if found.hexdigest() == sha256:
                 return True
     return False
+
+
+def _metadata(store: Store, name: str) -> dict[str, str]:
+    """Return the blob's metadata; none where there is no blob."""
+    try:
+        return dict(store.head(name).metadata)
+    except BlobNotFound:
+        return {}
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return instant if instant.tzinfo is not None else None

@@ -15,10 +15,10 @@ from pathlib import Path
 from litekeep.clock import Clock, now
 from litekeep.dockername import Address
 from litekeep.engine import events
+from litekeep.engine.ahead import AHEAD_HINT
 from litekeep.engine.application import users_named
 from litekeep.engine.in_use import refuse_if_open
 from litekeep.engine.lacks import Lack
-from litekeep.engine.newest import AHEAD_HINT
 from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.points import (
     PassedOver,
