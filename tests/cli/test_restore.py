@@ -502,6 +502,21 @@ def test_the_undo_copy_of_what_is_no_database_is_undone_by_mv(shell, app, names)
     assert not list(shell.folder.glob("*.undo-*"))
 
 
+def test_where_only_a_log_lay_it_is_kept_and_said(shell, app, names):
+    """The database was removed by hand, and what lay beside it was not."""
+    app.unlink()
+    wal = shell.folder / "app.db-wal"
+    wal.write_bytes(b"what was in the log")
+
+    ran = shell.run("restore", "app.db", "--replace")
+
+    assert ran.code == 0, ran.err
+    assert count_rows(app) == 4
+    assert "There was no database, only what lay beside it, which is kept: -wal" in ran.out
+    (kept,) = shell.folder.glob("app.db.undo-*-wal")
+    assert kept.read_bytes() == b"what was in the log"
+
+
 def foreign(shell, path, stamp="20250908_120001"):
     """Keep a file as an older script would: without a manifest."""
     folder = shell.folder / "store"

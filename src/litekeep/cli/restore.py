@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import asdict
 from pathlib import Path
@@ -222,7 +223,9 @@ def _how_to_undo(undo: Path, target: Path) -> list[str]:
     copy, goal = shlex.quote(str(undo)), shlex.quote(str(target))
     if can_be_restored(undo):
         return [f"To undo: litekeep restore {copy} --output {goal} --replace"]
-    kept = [end for end in SIDECARS if Path(f"{undo}{end}").exists()]
+    kept = [end for end in SIDECARS if os.path.lexists(f"{undo}{end}")]
+    if not os.path.lexists(undo):
+        return [f"There was no database, only what lay beside it, which is kept: {', '.join(kept)}"]
     removed = " ".join(shlex.quote(f"{target}{end}") for end in SIDECARS)
     moved = "".join(
         f" && mv {shlex.quote(f'{undo}{end}')} {shlex.quote(f'{target}{end}')}" for end in kept

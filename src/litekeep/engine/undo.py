@@ -56,11 +56,12 @@ def can_be_restored(undo: Path) -> bool:
     Say whether `litekeep restore` can take an undo copy.
 
     It cannot take what needs the log beside it, nor what does not begin as a database or
-    is no whole number of pages: SQLite could not read the old file, and it was kept as it was.
+    is no whole number of pages: SQLite could not read the old file, and it was kept as it
+    was.  Nor is there one where only sidecars lay.
     """
-    size = undo.stat().st_size
-    if logs_beside(undo):
+    if not undo.is_file() or logs_beside(undo):
         return False
+    size = undo.stat().st_size
     if size == 0:
         return True
     try:
