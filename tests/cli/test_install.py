@@ -208,10 +208,10 @@ def test_variables_that_the_schedule_will_not_see_are_named_without_their_values
         assert value not in warned.err + warned.out + "".join(tree(root).values())
 
 
-def test_another_engine_than_the_machines_is_named(shell: Shell, config: Path, root: Path):
-    warned = shell.run("install", "cron", "--root", root, DOCKER_HOST="unix:///run/mine.sock")
+def test_an_engine_that_is_not_asked_is_not_written_in(shell: Shell, config: Path, root: Path):
+    shell.run("install", "systemd", "--root", root, DOCKER_HOST="unix:///run/mine.sock")
 
-    assert "variables of this shell: DOCKER_HOST" in warned.err
+    assert "DOCKER_HOST" not in "".join(tree(root).values())
 
 
 def test_a_database_that_is_not_there_yet_is_named(shell: Shell, config: Path, root: Path):

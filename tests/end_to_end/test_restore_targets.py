@@ -27,10 +27,12 @@ from tests.end_to_end.test_restore_rules import (
     application,
     home_in,
 )
+from tests.interpreter import why_private
 
 NOBODY = 65534
 UNUSABLE = 14
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may become another user")
+_WHY_NOT = "only root may become another user" if os.geteuid() != 0 else why_private()
+as_root = pytest.mark.skipif(_WHY_NOT is not None, reason=str(_WHY_NOT))
 
 
 @pytest.fixture

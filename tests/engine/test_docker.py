@@ -13,6 +13,7 @@ import pytest
 from litekeep.host.docker import PROJECT_LABEL, SERVICE_LABEL, SWARM_LABEL, VOLUME_LABEL
 from tests.cli.conftest import make_database
 from tests.engine.conftest import VOLUME, start_application
+from tests.interpreter import why_private
 from tests.servers.docker import (
     DATABASE,
     INSTANCE,
@@ -392,6 +393,7 @@ def as_nobody(shell, *arguments):
     )
 
 
+@pytest.mark.skipif(why_private() is not None, reason=str(why_private()))
 def test_who_may_not_use_the_socket_or_enter_the_volume_is_told_so(engine, shell, application):
     wait_for_rows(application, 1)
     socket_folder = engine.socket.parent

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import litekeep
+from tests.interpreter import why_private
 from tests.servers.process import running
 
 SECONDS_MAX = 90.0
@@ -64,7 +65,7 @@ def why_not() -> str | None:
         return f"not installed: {', '.join(missing)} (tests/servers/packages installs them)"
     if not Path("/bin").is_symlink():
         return "the programs of this system are not all below /usr"
-    return None
+    return why_private()
 
 
 @dataclass(frozen=True, slots=True)
