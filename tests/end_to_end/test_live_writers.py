@@ -80,6 +80,7 @@ def job_of(path: Path, folder: Path, name: str = "app") -> BackupJob:
         repositories=(Repository(DirectoryStore(folder / "store"), name),),
         state=folder / "state",
         busy_timeout_seconds=60,
+        alarm=None,  # the writers empty and fill their tables at will
         clock=Ticking(),
         sleep=lambda _: None,
     )

@@ -177,7 +177,7 @@ class DamageSettings:
 
     alarm: bool = _key("flag", "Set a snapshot aside that has lost more than this.", default=True)
     rows_lost: float = _key(
-        "share", "Share of the rows of a table of 100 rows and more.", default=0.5
+        "share", "Share of the rows of a table of 1,000 rows and more.", default=0.5
     )
     size_lost: float = _key("share", "Share of the size of a database above 1 MiB.", default=0.5)
     ignore: tuple[str, ...] = _key(

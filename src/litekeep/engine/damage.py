@@ -42,7 +42,7 @@ class Limits:
 
     rows_lost: float = 0.5
     size_lost: float = 0.5
-    rows_min: int = 100
+    rows_min: int = 1000
     size_min: int = 1 << 20
     ignored: tuple[str, ...] = ()
 
