@@ -9,7 +9,7 @@ import gzip
 import random
 import sqlite3
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -184,6 +184,15 @@ def test_the_store_that_has_gone_longest_without_a_proof_is_read(app):
     first, second, third = drill(both), drill(both), drill(both)
     assert {first.store, second.store} == set(map(str, places))
     assert third.store == first.store
+
+
+def test_drills_that_end_in_one_second_are_each_recorded(app):
+    back_up(app)
+    instant = datetime(2100, 1, 1, tzinfo=UTC)
+
+    results = [drill(job(app, clock=lambda: instant)) for _ in range(3)]
+    assert all(result.is_recorded for result in results)
+    assert len(list((app.parent / "kept").rglob("*.proof-*"))) == 3
 
 
 def test_a_proof_that_cannot_be_recorded_is_said_and_the_result_stands(app):

@@ -33,11 +33,12 @@ from litekeep.errors import (
     CorruptionError,
     DrillFailed,
     LitekeepError,
+    NameTaken,
     NotFound,
     ProofError,
 )
 from litekeep.repository.catalog import Snapshot
-from litekeep.repository.layout import Repository, proof_of
+from litekeep.repository.layout import Repository, next_second, proof_of
 from litekeep.repository.marks import CheckResult, Proof, Result, encode_mark
 from litekeep.sqlite.examine import Assertion, Finding, examine
 from litekeep.store.base import FAILURES
@@ -45,6 +46,9 @@ from litekeep.store.temporary import temporary_folder
 from litekeep.units import show_duration
 from litekeep.version import VERSION
 from litekeep.when import Latest, Named, When
+
+#: Drills of one snapshot that may end in one second; the later are named after the next ones.
+PROOF_NAME_ATTEMPTS_MAX = 10
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -210,13 +214,19 @@ def _verdict(findings: Sequence[Finding]) -> Result:
 
 
 def _record(snapshot: Snapshot, proof: Proof, report: events.Report) -> bool:
+    """Put the proof beside the snapshot, under a name that another drill's has not taken."""
     store = snapshot.repository.store
-    try:
-        store.put(proof_of(snapshot.object, proof.time), encode_mark(proof), create=True)
-    except FAILURES as error:
-        report(events.Warned(f"the proof was not recorded: {error.message}", error.hint))
-        return False
-    return True
+    time = proof.time
+    for attempt in range(1, PROOF_NAME_ATTEMPTS_MAX + 1):
+        try:
+            store.put(proof_of(snapshot.object, time), encode_mark(proof), create=True)
+            return True
+        except FAILURES as error:
+            if not isinstance(error, NameTaken) or attempt == PROOF_NAME_ATTEMPTS_MAX:
+                report(events.Warned(f"the proof was not recorded: {error.message}", error.hint))
+                return False
+        time = next_second(time)
+    return False
 
 
 def _take_back_latest(snapshot: Snapshot, report: events.Report) -> None:
