@@ -54,14 +54,13 @@ from litekeep.sqlite.connections import connect, prime, refuse_to_litter, roll_b
 from litekeep.sqlite.header import HEADER_SIZE, Header, read_header
 from litekeep.sqlite.translate import translated
 from litekeep.sqlite.view import (
-    FRAME_HEADER_SIZE,
     MAIN,
     WAL,
-    WAL_HEADER_SIZE,
     Pages,
     View,
     mark_lost,
 )
+from litekeep.sqlite.wal import FRAME_HEADER_SIZE, WAL_HEADER_SIZE
 
 BUSY_TIMEOUT_SECONDS = 10.0
 _TAKE_ATTEMPTS_MAX = 100

@@ -40,15 +40,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from litekeep.errors import CorruptionError, DatabaseBusy
+from litekeep.sqlite.wal import FRAME_HEADER_SIZE, WAL_HEADER_SIZE
 
 if TYPE_CHECKING:
     from numpy import uint32
     from numpy.typing import NDArray
 
     Numbers = NDArray[uint32]
-
-WAL_HEADER_SIZE = 32
-FRAME_HEADER_SIZE = 24
 
 MAIN = 0
 WAL = 1
