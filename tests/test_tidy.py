@@ -72,7 +72,11 @@ LATE: dict[str, set[str]] = {
 ONLY_IN: dict[str, set[str]] = {
     "apsw": {
         "sqlite/connections.py",
+        "sqlite/changes.py",
+        "sqlite/helping.py",
         "sqlite/live.py",
+        "sqlite/logstate.py",
+        "sqlite/tail.py",
         "sqlite/check.py",
         "sqlite/examine.py",
         "sqlite/settle.py",

@@ -96,7 +96,8 @@ def test_what_a_policy_promises_is_there_and_nothing_else(zone: ZoneInfo):
         stays |= {one.name for one in ordered if one.hold is not None or one.is_latest}
         stays |= {one.name for one in present[:1]}
         stays |= {one.name for one in sound[: max(1, minimum)]}
-        stays |= {one.name for one in [one for one in ordered if one.is_proved][:1]}
+        for group in (ordered, sound):
+            stays |= {one.name for one in [one for one in group if one.is_proved][:1]}
         if present:
             newest = (sound or present)[0].time
             stays |= promised(sound, newest, keep, zone) | promised(present, newest, keep, zone)

@@ -175,8 +175,9 @@ def _keep_always(
         reasons[one.name].append("from the future")
     for one in present[:1]:
         reasons[one.name].append("newest")
-    for one in [one for one in ordered if one.is_proved][:1]:
-        reasons[one.name].append("newest proved")
+    for group in (ordered, sound):
+        for one in [one for one in group if one.is_proved][:1]:
+            _note(reasons[one.name], "newest proved")
     for number, one in enumerate(sound[: max(1, minimum)], 1):
         reasons[one.name].append("newest sound" if number == 1 else f"minimum of {minimum}")
 

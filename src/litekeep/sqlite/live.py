@@ -4,15 +4,8 @@ The taking of views of live databases.
 Taking a view, in order:
 
     1  begin, and read a row       SQLite holds a read mark (WAL) or a SHARED lock for us
-    2  read the WAL's salts
-    3  ask NOOP on a second        (frames in the log, frames copied back): how far commits go
-       connection, primed before   now, and whether the main file alone is the view
-    4  ask NOOP again, and read    a log that is shorter now, or has other salts, was restarted
-       the salts again             by a writer meanwhile: from 2
-
-NOOP reads its two numbers one after the other, so a restart may fall between them:
-then they are the old log's frames and the new log's zero, while the salts in the
-file are still the old ones.  The second NOOP sees that.
+    2  ask the state of the log    how far commits go now, and whether the main file alone is
+       on a second connection      the view: `sqlite/logstate.py`
 
 Why this is one commit: `sqlite/view.py`, invariants 1 to 3 and 5.
 
@@ -41,7 +34,6 @@ from pathlib import Path
 
 import apsw
 
-from litekeep.clock import monotonic, sleep
 from litekeep.errors import (
     CorruptionError,
     DatabaseBusy,
@@ -52,6 +44,7 @@ from litekeep.errors import (
 from litekeep.paths import exists, is_file
 from litekeep.sqlite.connections import connect, prime, refuse_to_litter, roll_back
 from litekeep.sqlite.header import HEADER_SIZE, Header, read_header
+from litekeep.sqlite.logstate import LogState, stable_log
 from litekeep.sqlite.translate import translated
 from litekeep.sqlite.view import (
     MAIN,
@@ -63,8 +56,6 @@ from litekeep.sqlite.view import (
 from litekeep.sqlite.wal import FRAME_HEADER_SIZE, WAL_HEADER_SIZE
 
 BUSY_TIMEOUT_SECONDS = 10.0
-_TAKE_ATTEMPTS_MAX = 100
-_LOOK_SECONDS = 0.001
 
 
 class LiveView:
@@ -86,7 +77,7 @@ class LiveView:
         Raises:
             DatabaseBusy, CorruptionError: As `View.refuse_changed`.
         """
-        self.view.refuse_changed(_status(self.view.path))
+        self.view.refuse_changed(status_of(self.view.path))
 
     def _read(self, which: int, offset: int, amount: int) -> bytes:
         with translated(self.view.path):
@@ -122,19 +113,20 @@ def take_view(
     real = resolve(path)
     status = os.stat(real)
     refuse_if_open_here(real, status)
-    wal = _status(f"{real}-wal")
+    wal = status_of(f"{real}-wal")
     with translated(real), contextlib.ExitStack() as stack:
-        connection, rolled_back = _open_marked(real, wal is not None, busy_timeout_seconds)
+        connection, rolled_back = open_marked(real, wal is not None, busy_timeout_seconds)
         stack.callback(connection.close)
-        header = _header(connection, real)
+        header = header_of(connection, real)
         # The header may say otherwise: SQLite uses a log wherever there is one.
         is_wal = connection.pragma("journal_mode") == "wal"
         if header is not None and is_wal:
             probe = connect(real, busy_timeout_seconds)
             stack.callback(probe.close)
             if wal is None or wal.st_size == 0:  # that of a run of ours that was killed
-                stack.callback(_leave_no_trace, real, status, connection, probe)
-            view = _take_wal(connection, probe, real, status, header, busy_timeout_seconds)
+                stack.callback(leave_no_trace, real, status, connection, probe)
+            prime(probe)
+            view, _ = take_wal(connection, probe, real, status, header, busy_timeout_seconds)
         else:
             view = _take_main(connection, real, status, header, is_wal=is_wal)
         yield LiveView(view, connection, rolled_back=rolled_back)
@@ -201,7 +193,7 @@ def _own_descriptors() -> list[str]:
         return []
 
 
-def _open_marked(
+def open_marked(
     real: str, has_wal: bool, busy_timeout_seconds: float
 ) -> tuple[apsw.Connection, bool]:
     """Open, begin, read: the mark is ours.  A hot journal is rolled back first."""
@@ -232,7 +224,8 @@ def _open_marked(
             raise
 
 
-def _header(connection: apsw.Connection, real: str) -> Header | None:
+def header_of(connection: apsw.Connection, real: str) -> Header | None:
+    """Return the header of an open database; None where the file has no bytes."""
     complete, data = connection.read("main", MAIN, 0, HEADER_SIZE)
     if not complete and os.stat(real).st_size == 0:
         return None  # a file of no bytes is an empty database
@@ -277,28 +270,22 @@ def _take_main(
     )
 
 
-def _take_wal(
+def take_wal(
     connection: apsw.Connection,
     probe: apsw.Connection,
     real: str,
     status: os.stat_result,
     header: Header,
     busy_timeout_seconds: float,
-) -> View:
-    prime(probe)
-    for _ in range(_TAKE_ATTEMPTS_MAX):
-        salts = _salts(connection)
-        frame_count, copied_count = _log_state(probe, busy_timeout_seconds)
-        if frame_count <= copied_count:
-            return _take_main(connection, real, status, header, is_wal=True)
-        is_restarted = _log_state(probe, busy_timeout_seconds)[0] < frame_count
-        if not is_restarted and salts == _salts(connection):
-            break
-    else:
-        raise DatabaseBusy(f"the log of {real} never stood still", hint="Try again.")
+) -> tuple[View, LogState]:
+    """Return the view under the mark of *connection*, and how far the log went then."""
+    log = stable_log(probe, real, busy_timeout_seconds)
+    if log.frame_count <= log.copied_count:
+        return _take_main(connection, real, status, header, is_wal=True), log
+    frame_count = log.frame_count
     page_count = _commit_page_count(connection, header.page_size, frame_count)
     main = os.stat(real)
-    return View(
+    view = View(
         path=real,
         device=status.st_dev,
         inode=status.st_ino,
@@ -306,33 +293,12 @@ def _take_wal(
         page_size=header.page_size,
         page_count=page_count,
         frame_count=frame_count,
-        salts=salts,
+        salts=log.salts,
         sqlite_version=header.sqlite_version,
         main_size=main.st_size,
         main_time_ns=main.st_mtime_ns,
     )
-
-
-def _log_state(probe: apsw.Connection, timeout_seconds: float) -> tuple[int, int]:
-    """
-    Return how many frames the log has and how many of them are copied back.
-
-    SQLite's busy timeout does not reach a NOOP.  It is refused while a writer is
-    between the two copies of the wal-index header, which takes a microsecond, or as
-    long as the scheduler keeps the writer there.
-    """
-    deadline = monotonic() + timeout_seconds
-    while True:
-        try:
-            return probe.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        except apsw.BusyError:
-            if monotonic() > deadline:
-                raise
-        sleep(_LOOK_SECONDS)
-
-
-def _salts(connection: apsw.Connection) -> bytes:
-    return connection.read("main", WAL, 0, WAL_HEADER_SIZE)[1][16:24]
+    return view, log
 
 
 def _commit_page_count(connection: apsw.Connection, page_size: int, frame_count: int) -> int:
@@ -344,14 +310,15 @@ def _commit_page_count(connection: apsw.Connection, page_size: int, frame_count:
     return page_count
 
 
-def _status(path: str) -> os.stat_result | None:
+def status_of(path: str) -> os.stat_result | None:
+    """Return what the path leads to; None where that cannot be known."""
     try:
         return os.stat(path)
     except OSError:
         return None
 
 
-def _leave_no_trace(
+def leave_no_trace(
     real: str, status: os.stat_result, connection: apsw.Connection, probe: apsw.Connection
 ) -> None:
     """
@@ -361,7 +328,7 @@ def _leave_no_trace(
     only where the log holds nothing, so no page is moved on our account.  An
     application that has the database open keeps both files.
     """
-    now = _status(real)
+    now = status_of(real)
     if now is None or not os.path.samestat(now, status):
         return  # it was replaced: what has those names now is not ours
     try:

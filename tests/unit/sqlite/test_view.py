@@ -19,6 +19,7 @@ import pytest
 from litekeep.clock import monotonic
 from litekeep.errors import CorruptionError, DatabaseBusy
 from litekeep.sqlite import live as live_module
+from litekeep.sqlite import logstate as logstate_module
 from litekeep.sqlite.check import raw_reader
 from litekeep.sqlite.connections import connect, prime
 from litekeep.sqlite.live import take_view
@@ -196,14 +197,14 @@ def test_a_view_waits_for_a_writer_that_is_held_up_in_the_middle_of_the_wal_inde
         assert stopped.stdout is not None
         with contextlib.closing(connect(str(path), 5)) as probe:
             prime(probe)
-            state = live_module._log_state(probe, 5)
+            state = logstate_module.ask_noop(probe, 5)
             stopped.stdin.write(b"go\n")
             stopped.stdin.flush()
             stopped.stdout.readline()
             with pytest.raises(apsw.BusyError):
-                live_module._log_state(probe, 0)
+                logstate_module.ask_noop(probe, 0)
             started = monotonic()
-            assert live_module._log_state(probe, 5) == state
+            assert logstate_module.ask_noop(probe, 5) == state
             assert monotonic() - started < 5
 
 
@@ -220,6 +221,9 @@ class RestartsBetween:
 
     def execute(self, sql: str) -> apsw.Cursor:
         return self._probe.execute(sql)
+
+    def read(self, schema: str, which: int, offset: int, amount: int) -> tuple[bool, bytes]:
+        return self._probe.read(schema, which, offset, amount)
 
     def wal_checkpoint(self, *, mode: int) -> tuple[int, int]:
         frame_count, copied_count = self._probe.wal_checkpoint(mode=mode)
@@ -245,7 +249,7 @@ def test_a_restart_between_the_two_numbers_of_noop_is_noticed(app, path):
         prime(connection)
         probe = stack.enter_context(contextlib.closing(connect(real, 5)))
         prime(probe)
-        header = live_module._header(connection, real)
+        header = live_module.header_of(connection, real)
         assert header is not None
         other = stack.enter_context(Application(path, is_deadly=True))
         salts = log_salts(path)
@@ -253,7 +257,7 @@ def test_a_restart_between_the_two_numbers_of_noop_is_noticed(app, path):
             probe, lambda: other.die_before_log_header("UPDATE t SET a = 2 WHERE id = 1")
         )
 
-        view = live_module._take_wal(
+        view, _ = live_module.take_wal(
             connection, cast("apsw.Connection", torn), real, os.stat(real), header, 5
         )
 
