@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from litekeep.sqlite.changes import Changes
-from litekeep.sqlite.tail import follow
+from litekeep.sqlite.tail import Lost, follow
 from tests.end_to_end.test_live_writers import final_commit, hostile
 from tests.writers.ledger import at_work, commit_number, make_ledger
 from tests.writers.reading import log_salts, opened
@@ -37,7 +36,11 @@ class Follower:
         self._last = 0
 
     def run(self) -> None:
-        """Follow until `stop`, then to the end."""
+        """Follow until `stop`, then to the end; begin again where the log was lost."""
+        while not self._follow():
+            self.seen["lost"] += 1
+
+    def _follow(self) -> bool:
         salts = b""
         with follow(self._path, help_size=self._help_size) as tail:
             assert tail is not None
@@ -47,15 +50,17 @@ class Follower:
                     self.seen["quiet"] += 1
                     self._is_over.wait(0.001)
                     continue
-                assert isinstance(changes, Changes), changes
+                if isinstance(changes, Lost):
+                    return False
                 replica.apply(changes)
                 self.seen["looks"] += 1
                 self.seen["restarts"] += log_salts(self._path) != salts
                 salts = log_salts(self._path)
                 if self.seen["looks"] % 20 == 1:
                     self._look_at(bytes(replica.data))
-            self.seen["helped"] = tail.helped_count
+            self.seen["helped"] += tail.helped_count
             self.data = bytes(replica.data)
+        return True
 
     def stop(self) -> None:
         """No more is written."""
@@ -76,10 +81,11 @@ def run_tail(
     make_ledger(path, page_size=page_size)
     follower = Follower(path, help_size)
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(follower.run)
         try:
-            with at_work(hostile(path)) as did, contextlib.suppress(TimeoutError):
-                running.result(seconds)
+            with at_work(hostile(path)) as did:
+                running = pool.submit(follower.run)
+                with contextlib.suppress(TimeoutError):
+                    running.result(seconds)
         finally:
             follower.stop()
         running.result()
@@ -93,6 +99,7 @@ def test_a_tail_behind_hostile_writers_misses_no_commit(tmp_path, help_size):
     seen = run_tail(tmp_path, SECONDS, help_size=help_size)
 
     assert seen["restarts"] > 3
+    assert seen["lost"] == 0
     assert all(seen[mode] for mode in ("PASSIVE", "FULL", "RESTART", "TRUNCATE")), seen
     assert seen["vacuums"] > 0
     assert help_size is None or seen["helped"] > 0

@@ -79,6 +79,18 @@ class Helper:
         finally:
             opened[0].execute("ROLLBACK")
 
+    def is_locked(self) -> bool:
+        """Whether somebody holds the write lock right now."""
+        opened = self._open()
+        if opened is None:
+            return False
+        try:
+            opened[1].execute("BEGIN IMMEDIATE")
+        except (apsw.BusyError, apsw.LockedError):
+            return True
+        opened[1].execute("ROLLBACK")
+        return False
+
     def close(self) -> None:
         """Close both; they are opened again when they are needed."""
         for connection in self._connections or ():

@@ -11,11 +11,21 @@ while the salts in the file are still the old ones.  So, in order:
     3  ask NOOP again       a log that is shorter now was restarted by a writer meanwhile: from 1
     4  read the salts       other ones: likewise
 
+The wal-index also counts commits, which nothing else tells.  It begins with two copies of:
+
+    Offset  Size  Field                     All integers in the machine's own order.
+    8       4     commits so far
+    16      4     frames in the log
+    32      8     salts, as in the file
+and behind both, at 96, 4 bytes: how many frames are copied back.
+
 The connection that asks must have read the database once, and be in no transaction.
 """
 
 from __future__ import annotations
 
+import os
+import struct
 from dataclasses import dataclass
 
 import apsw
@@ -26,6 +36,9 @@ from litekeep.sqlite.view import WAL
 from litekeep.sqlite.wal import WAL_HEADER_SIZE
 
 _ATTEMPTS_MAX = 100
+_INDEX_HEADER_SIZE = 48
+_INDEX_FIELDS = struct.Struct("=8xI4xI12x8s8x48xI")
+assert _INDEX_FIELDS.size == 2 * _INDEX_HEADER_SIZE + 4
 _LOOK_SECONDS = 0.001
 
 
@@ -79,3 +92,49 @@ def ask_noop(probe: apsw.Connection, timeout_seconds: float) -> tuple[int, int]:
 def _salts(connection: apsw.Connection) -> bytes:
     is_complete, data = connection.read("main", WAL, 0, WAL_HEADER_SIZE)
     return data[16:24] if is_complete else b""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexHeader:
+    """What the wal-index says; `change_count` rises by one a commit, and wraps at 2^32."""
+
+    change_count: int
+    frame_count: int
+    salts: bytes
+    copied_count: int
+
+
+class WalIndex:
+    """
+    The wal-index of a database, read through a descriptor of our own.
+
+    It is opened when it is first read, and must be closed after every connection of this
+    process to the database: closing it drops their locks.
+    """
+
+    def __init__(self, real: str) -> None:
+        self._path = f"{real}-shm"
+        self._descriptor: int | None = None
+
+    def read(self) -> IndexHeader:
+        """
+        Return what it says now.
+
+        Raises:
+            DatabaseBusy: It is being written, and has been for some time.
+        """
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        for _ in range(_ATTEMPTS_MAX):
+            data = os.pread(self._descriptor, _INDEX_FIELDS.size, 0)
+            fields = _INDEX_FIELDS.unpack(data.ljust(_INDEX_FIELDS.size, b"\0"))
+            if data[:_INDEX_HEADER_SIZE] == data[_INDEX_HEADER_SIZE : 2 * _INDEX_HEADER_SIZE]:
+                return IndexHeader(*fields)
+            sleep(_LOOK_SECONDS)
+        raise DatabaseBusy(f"{self._path} never stood still", hint="Try again.")
+
+    def close(self) -> None:
+        """Close it, after every connection."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None

@@ -20,6 +20,12 @@ end of what the older mark saw, which step 3 of its own look had read: the bound
 is asked while the mark before it is held, and is never before that mark.  Therefore step 2
 comes after step 1, and step 4 after step 3.
 
+A checkpoint of the application's that waits for a mark waits for the mark's slot in the
+wal-index, and may sleep through the moment in which it is free.  So where nothing comes, not
+all is copied, and somebody holds the write lock, the tail steps aside for a moment: it holds
+no mark, and afterwards compares the number of commits that the wal-index counts with those
+that it finds.  Unless they are the same, it says `Lost`.
+
 INVARIANTS
 
   1. Frames up to the bound and no further, each with the salts and the checksum that
@@ -44,7 +50,7 @@ from pathlib import Path
 
 import apsw
 
-from litekeep.clock import Clock, now
+from litekeep.clock import Clock, monotonic, now, sleep
 from litekeep.errors import CorruptionError, FormatError
 from litekeep.sqlite.changes import Changes, read_changes
 from litekeep.sqlite.connections import connect, prime
@@ -60,7 +66,7 @@ from litekeep.sqlite.live import (
     status_of,
     take_wal,
 )
-from litekeep.sqlite.logstate import LogState, stable_log
+from litekeep.sqlite.logstate import LogState, WalIndex, stable_log
 from litekeep.sqlite.translate import translated
 from litekeep.sqlite.view import WAL, mark_lost
 from litekeep.sqlite.wal import FRAME_HEADER_SIZE, WAL_HEADER_SIZE, Checksum, read_wal_header
@@ -70,6 +76,11 @@ HELP_SIZE = 8 << 20
 #: After a change of either file each look asks for this long: another one may have the same
 #: time, and the end of a checkpoint, which may wait for our mark to move, shows in no file.
 _SETTLED_SECONDS = 2.0
+#: How long nothing must have come before the tail steps aside, and for how long it does:
+#: SQLite's own busy handler sleeps for up to 0.1 s at a time.
+_STILL_SECONDS = 0.1
+_ASIDE_SECONDS = 0.12
+_LOOK_SECONDS = 0.0005
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +127,8 @@ class Tail:
         self._is_mark_in_log = log.frame_count > 0
         self._position = self._position_at(log)
         self._seen: tuple[object, ...] = ()
+        self._still_since: float | None = None
+        self._index = WalIndex(self._path)
         self._wal_inode = _inode(f"{self._path}-wal")
 
     @property
@@ -154,6 +167,7 @@ class Tail:
         for connection in (self._marked, self._idle, self._older):
             if connection is not None:
                 connection.close()
+        self._index.close()  # last: SQLite's locks on that file go with it
 
     def leave_no_trace(self, status: os.stat_result) -> None:
         """Close, and remove a `-wal` and `-shm` that only we needed."""
@@ -193,7 +207,10 @@ class Tail:
             if self._is_mark_in_log and log.copied_count == log.frame_count:
                 self._move_mark(idle, log)  # it would keep the next writer from restarting
                 self._let_go()
+            elif self._is_in_the_way(log):
+                return self._step_aside(idle)
             return None
+        self._still_since = None
         data = idle.read("main", WAL, 0, WAL_HEADER_SIZE)[1]
         header = read_wal_header(data)
         if header.salts != log.salts or header.page_size != self._page_size:
@@ -204,6 +221,36 @@ class Tail:
         self._position = _Position(log.salts, log.frame_count, checksum)
         if changes.is_kept:
             self._let_go()
+        return changes
+
+    def _is_in_the_way(self, log: LogState) -> bool:
+        """Whether a checkpoint seems to wait for our mark to move; nothing is left to read."""
+        if log.copied_count == log.frame_count:
+            self._still_since = None
+            return False
+        since, self._still_since = self._still_since, self._still_since or monotonic()
+        if since is None or monotonic() - since < _STILL_SECONDS:
+            return False
+        self._still_since = None
+        return self._helper.is_locked()
+
+    def _step_aside(self, idle: apsw.Connection) -> Changes | None:
+        """Hold no mark until the checkpoint is through; then read on from a new one."""
+        before = self._index.read()
+        self._marked.execute("ROLLBACK")
+        deadline = monotonic() + _ASIDE_SECONDS
+        while (index := self._index.read()) == before and monotonic() < deadline:
+            if index.copied_count == index.frame_count:
+                break
+            sleep(_LOOK_SECONDS)
+        self._marked.execute("BEGIN")
+        prime(self._marked)
+        self._is_mark_in_log = True
+        index = self._index.read()
+        changes = self._read_to(idle, LogState(index.salts, index.frame_count, 0))
+        made_count = (index.change_count - before.change_count) & 0xFFFFFFFF
+        if made_count != (changes.commit_count if changes is not None else 0):
+            raise CorruptionError("the log went on while a checkpoint was given way to", hint=None)
         return changes
 
     def _move_mark(self, idle: apsw.Connection, log: LogState) -> None:
