@@ -95,6 +95,7 @@ ONLY_IN: dict[str, set[str]] = {
     "sqlite3": {"cli/demo.py", "cli/demo_application.py"},
     "docker": {"host/docker.py"},
     "isal": {"codec/gzip.py"},
+    "lz4": {"ltx/frames.py"},
     "rich": {"cli/progress.py"},
     "click": {"cli"},
     "msgspec": {"repository/manifest.py", "repository/marks.py"},

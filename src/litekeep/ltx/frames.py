@@ -1,0 +1,138 @@
+"""
+One page of an LTX file, compressed: its frame, in both forms.
+
+    Block form, since Litestream 0.5.16         Frame form, Litestream 0.5.0 to 0.5.15
+    0   4   page number                         0   4   page number
+    4   2   flags: 1                            4   2   flags: 0
+    6   4   size of the block                   6       one LZ4 frame with a checksum
+    10      an LZ4 block                                of its content
+
+1. Nothing inflates to more than one page: the room for it is all that LZ4 is given.
+2. No frame is longer than `frame_size_max`: no length from a file makes us read more.
+
+A page in block form has no checksum of its own: bytes of a block can change and it
+inflates to another page.  The file checksum finds that, and a single page that was read
+by its place in the index is proved by nothing but the database checksum.
+
+See https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+
+import lz4.block
+import lz4.frame
+
+from litekeep.errors import FormatError
+
+FRAME_HEADER_SIZE = 6
+#: Ends the frames.
+END_OF_FRAMES = bytes(FRAME_HEADER_SIZE)
+BLOCK_FLAG = 1
+
+_HEAD = struct.Struct(">IH")
+_BLOCK_HEAD = struct.Struct(">IHI")
+BLOCK_HEADER_SIZE = _BLOCK_HEAD.size
+_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+#: Of the descriptor's first byte: version 01, and a checksum of the content.
+_LZ4_FLAGS_MASK, _LZ4_FLAGS = 0b1100_0100, 0b0100_0100
+#: Magic, descriptor with a content size, block size, end mark and checksum.
+_LZ4_FRAME_ROOM = 4 + 15 + 4 + 4 + 4
+
+
+class Form(enum.Enum):
+    """How a page is compressed."""
+
+    BLOCK = "block"
+    FRAME = "frame"
+
+
+def block_size_max(page_size: int) -> int:
+    """Return the size of the largest block that a page can become, as LZ4 defines it."""
+    return page_size + page_size // 255 + 16
+
+
+def frame_size_max(page_size: int) -> int:
+    """Return the size of the largest frame of a page, header and all, of either form."""
+    return BLOCK_HEADER_SIZE + block_size_max(page_size) + _LZ4_FRAME_ROOM
+
+
+def pack(number: int, page: bytes | memoryview, form: Form = Form.BLOCK) -> tuple[bytes, bytes]:
+    """Return header and payload of a page's frame."""
+    if form is Form.BLOCK:
+        block = lz4.block.compress(page, store_size=False)
+        return block_head(number, len(block)), block
+    payload = lz4.frame.compress(
+        page,
+        content_checksum=True,
+        block_linked=False,
+        store_size=False,
+        block_size=lz4.frame.BLOCKSIZE_MAX64KB,
+    )
+    return _HEAD.pack(number, 0), payload
+
+
+def block_head(number: int, block_size: int) -> bytes:
+    """Return the header of a frame in block form."""
+    return _BLOCK_HEAD.pack(number, BLOCK_FLAG, block_size)
+
+
+def unpack(data: memoryview, offset: int, page_size: int) -> tuple[int, bytes, int, int]:
+    """
+    Return page number, page, and where payload and frame end, for the frame at *offset*.
+
+    A page number of 0 says that the frames end here.
+
+    Args:
+        data: Has `frame_size_max` bytes from *offset*, or the file ends where it ends.
+
+        offset: Where the frame's header begins.
+
+        page_size: What the payload must inflate to.
+
+    Returns:
+        Page number, page, offset of the payload, offset of what follows the frame.
+
+    Raises:
+        FormatError: It is no frame of one page, or is cut short.
+    """
+    try:
+        number, flags = _HEAD.unpack_from(data, offset)
+        if flags == BLOCK_FLAG and number:
+            start = offset + BLOCK_HEADER_SIZE
+            end = start + _BLOCK_HEAD.unpack_from(data, offset)[2]
+            if end - start > block_size_max(page_size) or end > len(data):
+                raise FormatError(f"the LZ4 block of page {number} is {end - start} bytes long")
+            page = lz4.block.decompress(data[start:end], uncompressed_size=page_size)
+        elif flags == 0:
+            start = offset + FRAME_HEADER_SIZE
+            if number == 0:
+                return 0, b"", start, start
+            page, end = _inflate_frame(data[start : offset + frame_size_max(page_size)], page_size)
+            end += start
+        else:
+            raise FormatError(f"the frame of page {number} has flags {flags:#x}")
+    except struct.error as error:
+        raise FormatError("the LTX file ends in the header of a frame") from error
+    except lz4.block.LZ4BlockError as error:
+        raise FormatError(f"the LZ4 block of page {number} does not inflate to a page") from error
+    except RuntimeError as error:  # all that lz4.frame raises
+        raise FormatError(f"the LZ4 frame of page {number} does not inflate to a page") from error
+    if len(page) != page_size:
+        raise FormatError(f"page {number} inflates to {len(page)} bytes, not {page_size}")
+    return number, page, start, end
+
+
+def _inflate_frame(data: memoryview, page_size: int) -> tuple[bytes, int]:
+    """Return what the LZ4 frame at the start of *data* inflates to, and its size."""
+    if data[:4] != _LZ4_MAGIC or len(data) < 5 or data[4] & _LZ4_FLAGS_MASK != _LZ4_FLAGS:
+        raise FormatError("a page is in no LZ4 frame with a checksum of its content")
+    context = lz4.frame.create_decompression_context()
+    page, size, has_ended = lz4.frame.decompress_chunk(context, data, max_length=page_size)
+    if not has_ended:
+        raise FormatError(
+            f"the LZ4 frame of a page has no end within {len(data)} bytes, or two pages"
+        )
+    return page, size
