@@ -40,11 +40,11 @@ from litekeep.ltx.format import (
     parse_trailer,
 )
 from litekeep.ltx.frames import BLOCK_HEADER_SIZE, END_OF_FRAMES, frame_size_max, unpack
-from litekeep.ltx.index import END_OF_INDEX, encode_entries
+from litekeep.ltx.index import IndexEncoder
 
 _PIECE_SIZE = 1 << 20
 #: Of pages that are yielded together.
-_BATCH_SIZE = 512 << 10
+_BATCH_SIZE = 256 << 10
 
 #: Number, page, and the LZ4 block that it is stored as, if it is.
 Frame = tuple[int, bytes, memoryview | None]
@@ -81,7 +81,7 @@ class Decoder:
         self.trailer: Trailer | None = None
         self._file_crc = crc64.go_iso(head)
         self._index_sum = hashlib.sha256()
-        self._index_size = 0
+        self._entries = IndexEncoder(self._index_sum.update)
         self._page_count = 0
         self._database = DatabaseChecksum(self.header.page_size)
 
@@ -119,7 +119,6 @@ class Decoder:
             limit = len(data) if self._has_ended else len(data) - needed_size + 1
             batch: list[Frame] = []
             summed: list[bytes | memoryview] = []
-            first_offset = self._size - len(data) + offset
             sizes: list[int] = []
             while len(batch) < batch_count and offset < limit:
                 number, page, start, end = unpack(data, offset, page_size)
@@ -141,7 +140,7 @@ class Decoder:
                 if not batch:
                     raise FormatError("the LTX file ends before the end of its pages")
             self._offset = offset
-            self._add(batch, summed, first_offset, sizes)
+            self._add(batch, summed, sizes)
             if batch:
                 yield batch
         self._end()
@@ -150,15 +149,12 @@ class Decoder:
         self,
         batch: list[Frame],
         summed: list[bytes | memoryview],
-        first_offset: int,
         sizes: list[int],
     ) -> None:
         """Take a batch into the sums."""
         self._page_count += len(batch)
         self._file_crc = crc64.go_iso(b"".join(summed), self._file_crc)
-        entries = encode_entries([frame[0] for frame in batch], first_offset, sizes)
-        self._index_sum.update(entries)
-        self._index_size += len(entries)
+        self._entries.add([frame[0] for frame in batch], sizes)
         if self.header.has_checksum and self.header.is_snapshot:
             for number, page, _ in batch:
                 self._database.add(number, page)
@@ -172,8 +168,8 @@ class Decoder:
                 f"{page_count_of(header)}"
             )
         self._file_crc = crc64.go_iso(END_OF_FRAMES, self._file_crc)
-        self._index_sum.update(END_OF_INDEX)
-        index_size = self._index_size + len(END_OF_INDEX)
+        self._entries.finish()
+        index_size = self._entries.size
         found = hashlib.sha256()
         for start in range(0, index_size, _PIECE_SIZE):
             piece = self._take(min(_PIECE_SIZE, index_size - start))

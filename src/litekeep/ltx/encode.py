@@ -36,12 +36,12 @@ from litekeep.ltx.format import (
     page_count_of,
 )
 from litekeep.ltx.frames import END_OF_FRAMES, Form, block_head, pack
-from litekeep.ltx.index import END_OF_INDEX, encode_entries
+from litekeep.ltx.index import IndexEncoder
 
 #: Of the index, in memory; that of a database of five gigabytes.
 INDEX_SIZE_IN_MEMORY_MAX = 16 << 20
 #: Of pages, before they are written.
-_BATCH_SIZE = 512 << 10
+_BATCH_SIZE = 256 << 10
 _COPY_SIZE = 1 << 20
 
 
@@ -87,6 +87,7 @@ class Encoder:
         self._index: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115
             INDEX_SIZE_IN_MEMORY_MAX
         )
+        self._entries = IndexEncoder(self._index.write)
         self._numbers: list[int] = []
         self._sizes: list[int] = []
         self._stored: list[bytes | memoryview] = []
@@ -153,13 +154,12 @@ class Encoder:
             )
         self._put(END_OF_FRAMES)
         index_offset = self._size
-        self._index.write(END_OF_INDEX)
+        self._entries.finish()
         self._index.seek(0)
         while piece := self._index.read(_COPY_SIZE):
             self._put(piece)
         self._index.close()
-        index_size = self._size - index_offset
-        self._put(index_size.to_bytes(INDEX_SIZE_SIZE, "big"))
+        self._put(self._entries.size.to_bytes(INDEX_SIZE_SIZE, "big"))
         post_apply = post_apply_checksum.to_bytes(CHECKSUM_SIZE, "big")
         file_checksum = CHECKSUM_FLAG | crc64.go_iso(post_apply, self._file_crc)
         self._put(Trailer(post_apply_checksum, file_checksum).encode())
@@ -168,7 +168,7 @@ class Encoder:
             sha256=self._sha256.hexdigest(),
             page_count=self._page_count,
             index_offset=index_offset,
-            index_size=index_size,
+            index_size=self._entries.size,
             file_checksum=file_checksum,
             post_apply_checksum=post_apply_checksum,
         )
@@ -190,7 +190,7 @@ class Encoder:
         """Write the pages of this batch."""
         if not self._numbers:
             return
-        self._index.write(encode_entries(self._numbers, self._size, self._sizes))
+        self._entries.add(self._numbers, self._sizes)
         self._file_crc = crc64.go_iso(b"".join(self._summed), self._file_crc)
         self._emit(b"".join(self._stored))
         self._page_count += len(self._numbers)

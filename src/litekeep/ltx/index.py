@@ -13,7 +13,7 @@ All is done for many pages at once: a loop in Python would cost more than LZ4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -26,6 +26,8 @@ from litekeep.ltx.frames import FRAME_HEADER_SIZE, frame_size_max
 #: Ends the entries, as a page number that no page has.
 END_OF_INDEX = b"\0"
 _UVARINT_SIZE_MAX = 10
+#: So many that numpy's price for each call does not count.
+_ENTRIES_AT_ONCE = 4096
 
 Integers = numpy.typing.NDArray[numpy.uint64]
 
@@ -51,6 +53,44 @@ class Index:
         """Return offset and size of the bytes that hold the frames of these positions."""
         first = int(self.offsets[start])
         return first, int(self.offsets[stop - 1] + self.sizes[stop - 1]) - first
+
+
+class IndexEncoder:
+    """
+    Encodes an index as its pages come, and keeps only the last of them.
+
+    Args:
+        write: Takes the bytes of the index, in order.
+    """
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._numbers: list[int] = []
+        self._sizes: list[int] = []
+        self._offset = HEADER_SIZE
+        self.size = 0
+
+    def add(self, page_numbers: Iterable[int], frame_sizes: Iterable[int]) -> None:
+        """Add frames that follow those added before."""
+        self._numbers += page_numbers
+        self._sizes += frame_sizes
+        if len(self._numbers) >= _ENTRIES_AT_ONCE:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write what is left, and the end."""
+        self._flush()
+        self._put(END_OF_INDEX)
+
+    def _flush(self) -> None:
+        self._put(encode_entries(self._numbers, self._offset, self._sizes))
+        self._offset += sum(self._sizes)
+        self._numbers.clear()
+        self._sizes.clear()
+
+    def _put(self, data: bytes) -> None:
+        self.size += len(data)
+        self._write(data)
 
 
 def encode_entries(numbers: Sequence[int], offset: int, sizes: Sequence[int]) -> bytes:
