@@ -34,6 +34,7 @@ def restore(replica: Path, out: Path, txid: int | None = None) -> bytes:
     target = [] if txid is None else ["-txid", f"{txid:016x}"]
     ran = subprocess.run(
         [PROGRAM, "restore", *target, "-o", out, f"file://{replica}"],
+        check=False,
         capture_output=True,
         text=True,
         env=environment(),
@@ -104,4 +105,4 @@ def write_history(database: Path, replica: Path, program: Path = PROGRAM) -> lis
 if __name__ == "__main__":
     program, folder = map(Path, sys.argv[1:])
     folder.mkdir()
-    print(write_history(folder / "app.db", folder.absolute() / "replica", program))
+    write_history(folder / "app.db", folder.absolute() / "replica", program)

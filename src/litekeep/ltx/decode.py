@@ -19,6 +19,7 @@ and change no page: bits of an LZ4 block or LZ4 frame that inflates to the same 
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import IO
@@ -39,15 +40,12 @@ from litekeep.ltx.format import (
     parse_header,
     parse_trailer,
 )
-from litekeep.ltx.frames import BLOCK_HEADER_SIZE, END_OF_FRAMES, frame_size_max, unpack
+from litekeep.ltx.frames import END_OF_FRAMES, Run, frame_size_max, unpack_run
 from litekeep.ltx.index import IndexEncoder
 
 _PIECE_SIZE = 1 << 20
 #: Of pages that are yielded together.
 _BATCH_SIZE = 256 << 10
-
-#: Number, page, and the LZ4 block that it is stored as, if it is.
-Frame = tuple[int, bytes, memoryview | None]
 
 
 def pieces_of(file: IO[bytes]) -> Iterator[bytes]:
@@ -70,7 +68,7 @@ class Decoder:
 
     def __init__(self, pieces: Iterable[bytes], *, sha256: str | None = None) -> None:
         self._pieces = iter(pieces)
-        self._data = memoryview(b"")
+        self._data = b""
         self._offset = 0
         self._has_ended = False
         self._sha256_expected = sha256
@@ -84,6 +82,8 @@ class Decoder:
         self._entries = IndexEncoder(self._index_sum.update)
         self._page_count = 0
         self._database = DatabaseChecksum(self.header.page_size)
+        # Of another file than a snapshot only the pages that it changes are here.
+        self._is_database_proved = self.header.has_checksum and self.header.is_snapshot
 
     def pages(self) -> Iterator[tuple[int, bytes]]:
         """
@@ -93,70 +93,54 @@ class Decoder:
             FormatError: The bytes are not those of an LTX file.
             ChecksumMismatch: They are, but not those that were written.
         """
-        for batch in self.frames():
-            for number, page, _ in batch:
-                yield number, page
+        for run in self.runs():
+            yield from zip(run.numbers, run.pages, strict=True)
 
-    def frames(self) -> Iterator[list[Frame]]:
+    def runs(self) -> Iterator[Run]:
         """
-        Yield the pages in batches, each page with the LZ4 block that it is stored as.
-
-        The block is None where the page is in frame form.
+        Yield the pages in batches, with the LZ4 blocks that they are stored as.
 
         Raises:
             FormatError: As in `pages`.
             ChecksumMismatch: As in `pages`.
         """
-        page_size, commit = self.header.page_size, self.header.commit
-        lock_page, last_number = lock_page_number(page_size), 0
-        needed_size = max(frame_size_max(page_size), len(END_OF_FRAMES))
-        batch_count = max(1, _BATCH_SIZE // page_size)
-        number = -1
-        while number:
+        page_size, last_number = self.header.page_size, 0
+        needed_size = frame_size_max(page_size)
+        count_max = max(1, _BATCH_SIZE // page_size)
+        is_last = False
+        while not is_last:
             self._fill(needed_size)
             data, offset = self._data, self._offset
-            # In front of this, a whole frame is at hand.
+            # A frame that begins in front of this is at hand as a whole.
             limit = len(data) if self._has_ended else len(data) - needed_size + 1
-            batch: list[Frame] = []
-            summed: list[bytes | memoryview] = []
-            sizes: list[int] = []
-            while len(batch) < batch_count and offset < limit:
-                number, page, start, end = unpack(data, offset, page_size)
-                if number == 0:
-                    offset = end
-                    break
-                if not last_number < number <= commit or number == lock_page:
-                    raise FormatError(
-                        f"page {number} stands behind page {last_number} in the LTX file, "
-                        f"whose database has {commit}"
-                    )
-                last_number = number
-                is_block = start - offset == BLOCK_HEADER_SIZE
-                batch.append((number, page, data[start:end] if is_block else None))
-                summed += (data[offset:start], page)
-                sizes.append(end - offset)
-                offset = end
-            else:
-                if not batch:
-                    raise FormatError("the LTX file ends before the end of its pages")
-            self._offset = offset
-            self._add(batch, summed, sizes)
-            if batch:
-                yield batch
+            run = unpack_run(data, offset, limit, page_size, count_max)
+            is_last, self._offset = run.is_last, run.end
+            if run.numbers:
+                self._add(run, last_number)
+                last_number = run.numbers[-1]
+                yield run
+            elif not is_last:
+                raise FormatError("the LTX file ends before the end of its pages")
         self._end()
 
-    def _add(
-        self,
-        batch: list[Frame],
-        summed: list[bytes | memoryview],
-        sizes: list[int],
-    ) -> None:
-        """Take a batch into the sums."""
-        self._page_count += len(batch)
-        self._file_crc = crc64.go_iso(b"".join(summed), self._file_crc)
-        self._entries.add([frame[0] for frame in batch], sizes)
-        if self.header.has_checksum and self.header.is_snapshot:
-            for number, page, _ in batch:
+    def _add(self, run: Run, last_number: int) -> None:
+        """Take pages into the sums, if they may stand here."""
+        header, numbers = self.header, run.numbers
+        if (
+            numbers[0] <= last_number
+            or any(map(operator.ge, numbers, numbers[1:]))
+            or numbers[-1] > header.commit
+            or lock_page_number(header.page_size) in numbers
+        ):
+            raise FormatError(
+                f"the LTX file has pages out of order, beyond its commit of {header.commit}, or "
+                f"the lock page, between {last_number} and {numbers[-1]}"
+            )
+        self._page_count += len(numbers)
+        self._file_crc = crc64.go_iso(b"".join(run.summed), self._file_crc)
+        self._entries.add(numbers, run.sizes)
+        if self._is_database_proved:
+            for number, page in zip(numbers, run.pages, strict=True):
                 self._database.add(number, page)
 
     def _end(self) -> None:
@@ -193,9 +177,7 @@ class Decoder:
             (
                 "database checksum",
                 trailer.post_apply_checksum,
-                self._database.value
-                if self.header.has_checksum and self.header.is_snapshot
-                else trailer.post_apply_checksum,
+                self._database.value if self._is_database_proved else trailer.post_apply_checksum,
             ),
         ):
             if stored != computed:
@@ -213,7 +195,7 @@ class Decoder:
         """See to it that this many bytes are at hand, or all that there are."""
         if len(self._data) - self._offset >= size or self._has_ended:
             return
-        parts: list[bytes | memoryview] = [self._data[self._offset :]]
+        parts = [self._data[self._offset :]]
         held_size = len(parts[0])
         while held_size < size:
             piece = next(self._pieces, None)
@@ -225,9 +207,9 @@ class Decoder:
             parts.append(piece)
             held_size += len(piece)
             self._size += len(piece)
-        self._data, self._offset = memoryview(b"".join(parts)), 0
+        self._data, self._offset = b"".join(parts), 0
 
-    def _take(self, size: int) -> memoryview:
+    def _take(self, size: int) -> bytes:
         """Return the next bytes."""
         self._fill(size)
         taken = self._data[self._offset : self._offset + size]

@@ -119,14 +119,12 @@ class Encoder:
         for number in page_numbers:
             page = view[offset : offset + page_size]
             offset += page_size
-            if number == self._lock_page:
-                continue
-            head, payload = pack(number, page, form)
-            self._append(number, head, payload, page)
+            if number != self._lock_page:
+                self._append(number, *pack(number, page, form), page)
 
     def add_block(self, page_number: int, block: bytes | memoryview, page: bytes) -> None:
         """
-        Add one page that is an LZ4 block already, as `Decoder.frames` yields them.
+        Add one page that is an LZ4 block already, as `Decoder.runs` yields it.
 
         Raises:
             ValueError: As in `add_pages`.

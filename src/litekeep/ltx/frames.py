@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from dataclasses import dataclass
 
 import lz4.block
 import lz4.frame
@@ -59,12 +60,37 @@ def frame_size_max(page_size: int) -> int:
     return BLOCK_HEADER_SIZE + block_size_max(page_size) + _LZ4_FRAME_ROOM
 
 
-def pack(number: int, page: bytes | memoryview, form: Form = Form.BLOCK) -> tuple[bytes, bytes]:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """
+    Neighbouring frames, unpacked: the same position in each list is one page.
+
+    `blocks` has None for a page in frame form.  `summed` is what the file checksum covers
+    of them, in order.
+    """
+
+    numbers: list[int]
+    pages: list[bytes]
+    blocks: list[memoryview | None]
+    sizes: list[int]
+    summed: list[bytes]
+    #: Where the frame behind the last begins.
+    end: int
+    #: Whether what stands there is the end of all frames.
+    is_last: bool
+
+
+def block_head(number: int, block_size: int) -> bytes:
+    """Return the header of a frame in block form."""
+    return _BLOCK_HEAD.pack(number, BLOCK_FLAG, block_size)
+
+
+def pack(number: int, page: bytes | memoryview, form: Form) -> tuple[bytes, bytes]:
     """Return header and payload of a page's frame."""
     if form is Form.BLOCK:
-        block = lz4.block.compress(page, store_size=False)
-        return block_head(number, len(block)), block
-    payload = lz4.frame.compress(
+        block: bytes = lz4.block.compress(page, store_size=False)
+        return _BLOCK_HEAD.pack(number, BLOCK_FLAG, len(block)), block
+    payload: bytes = lz4.frame.compress(
         page,
         content_checksum=True,
         block_linked=False,
@@ -74,55 +100,73 @@ def pack(number: int, page: bytes | memoryview, form: Form = Form.BLOCK) -> tupl
     return _HEAD.pack(number, 0), payload
 
 
-def block_head(number: int, block_size: int) -> bytes:
-    """Return the header of a frame in block form."""
-    return _BLOCK_HEAD.pack(number, BLOCK_FLAG, block_size)
-
-
-def unpack(data: memoryview, offset: int, page_size: int) -> tuple[int, bytes, int, int]:
+def unpack_run(data: bytes, offset: int, limit: int, page_size: int, count_max: int) -> Run:
     """
-    Return page number, page, and where payload and frame end, for the frame at *offset*.
+    Return the frames from *offset* on.
 
-    A page number of 0 says that the frames end here.
+    This loop is where a restore spends its time, so what it calls is LZ4 and little else.
 
     Args:
-        data: Has `frame_size_max` bytes from *offset*, or the file ends where it ends.
+        data: Part of a file.
 
-        offset: Where the frame's header begins.
+        offset: Where the first frame begins.
 
-        page_size: What the payload must inflate to.
+        limit: No frame that begins here or behind is looked at.  In front of it
+            `frame_size_max` bytes are at hand, or the file ends where *data* ends.
 
-    Returns:
-        Page number, page, offset of the payload, offset of what follows the frame.
+        page_size: What each payload must inflate to.
+
+        count_max: So many frames at most.
 
     Raises:
-        FormatError: It is no frame of one page, or is cut short.
+        FormatError: What lies there is no frame of one page, or is cut short.
     """
+    view, block_max, number = memoryview(data), block_size_max(page_size), 0
+    inflate, head_at = lz4.block.decompress, _BLOCK_HEAD.unpack_from
+    numbers: list[int] = []
+    pages: list[bytes] = []
+    blocks: list[memoryview | None] = []
+    sizes: list[int] = []
+    summed: list[bytes] = []
+    is_last = False
     try:
-        number, flags = _HEAD.unpack_from(data, offset)
-        if flags == BLOCK_FLAG and number:
-            start = offset + BLOCK_HEADER_SIZE
-            end = start + _BLOCK_HEAD.unpack_from(data, offset)[2]
-            if end - start > block_size_max(page_size) or end > len(data):
-                raise FormatError(f"the LZ4 block of page {number} is {end - start} bytes long")
-            page = lz4.block.decompress(data[start:end], uncompressed_size=page_size)
-        elif flags == 0:
-            start = offset + FRAME_HEADER_SIZE
-            if number == 0:
-                return 0, b"", start, start
-            page, end = _inflate_frame(data[start : offset + frame_size_max(page_size)], page_size)
-            end += start
-        else:
-            raise FormatError(f"the frame of page {number} has flags {flags:#x}")
+        while offset < limit and len(numbers) < count_max:
+            # What ends the frames is shorter, but other things follow it.
+            number, flags, size = head_at(data, offset)
+            if flags == BLOCK_FLAG and number:
+                start = offset + BLOCK_HEADER_SIZE
+                end = start + size
+                block = view[start:end]
+                if size > block_max or len(block) != size:
+                    raise FormatError(f"the LZ4 block of page {number} is {size} bytes long")
+                page = inflate(block, uncompressed_size=page_size)
+                blocks.append(block)
+            elif flags == 0 and number:
+                start = offset + FRAME_HEADER_SIZE
+                page, size = _inflate_frame(view[start:][: frame_size_max(page_size)], page_size)
+                end = start + size
+                blocks.append(None)
+            elif flags == 0:
+                offset += FRAME_HEADER_SIZE
+                is_last = True
+                break
+            else:
+                raise FormatError(f"the frame of page {number} has flags {flags:#x}")
+            if len(page) != page_size:
+                raise FormatError(f"page {number} inflates to {len(page)} bytes, not {page_size}")
+            numbers.append(number)
+            pages.append(page)
+            sizes.append(end - offset)
+            summed.append(data[offset:start])
+            summed.append(page)
+            offset = end
     except struct.error as error:
         raise FormatError("the LTX file ends in the header of a frame") from error
     except lz4.block.LZ4BlockError as error:
         raise FormatError(f"the LZ4 block of page {number} does not inflate to a page") from error
     except RuntimeError as error:  # all that lz4.frame raises
         raise FormatError(f"the LZ4 frame of page {number} does not inflate to a page") from error
-    if len(page) != page_size:
-        raise FormatError(f"page {number} inflates to {len(page)} bytes, not {page_size}")
-    return number, page, start, end
+    return Run(numbers, pages, blocks, sizes, summed, offset, is_last)
 
 
 def _inflate_frame(data: memoryview, page_size: int) -> tuple[bytes, int]:

@@ -120,8 +120,8 @@ def _newest(
 
 def _versions(source: Decoder, rank: int, limit: int) -> Iterator[_Version]:
     """Yield what a source has up to this page, and read it to its end."""
-    for batch in source.frames():
-        for number, page, block in batch:
+    for run in source.runs():
+        for number, page, block in zip(run.numbers, run.pages, run.blocks, strict=True):
             if number <= limit:
                 yield number, rank, page, block
 

@@ -25,7 +25,7 @@ from litekeep.ltx.format import (
     parse_header,
     parse_trailer,
 )
-from litekeep.ltx.frames import FRAME_HEADER_SIZE, unpack
+from litekeep.ltx.frames import FRAME_HEADER_SIZE, unpack_run
 from litekeep.ltx.index import Index, parse_index
 
 #: Returns the bytes at an offset, as many as asked for; they lie within the file.
@@ -34,6 +34,7 @@ ReadAt = Callable[[int, int], bytes]
 FILE_SIZE_MIN = HEADER_SIZE + FRAME_HEADER_SIZE + 1 + TAIL_SIZE
 #: Holds the index of five thousand pages.
 TAIL_READ_SIZE = 64 << 10
+_PAGES_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,20 +117,23 @@ def unpack_span(
     Raises:
         FormatError: What lies there are not those pages.
     """
-    view, offset, page_size = memoryview(data), 0, outline.header.page_size
-    for expected, size in zip(
-        outline.index.numbers[start:stop].tolist(),
-        outline.index.sizes[start:stop].tolist(),
-        strict=True,
-    ):
-        number, page, _, end = unpack(view, offset, page_size)
-        if number != expected or end - offset != size:
+    page_size = outline.header.page_size
+    expected = outline.index.numbers[start:stop].tolist()
+    sizes = outline.index.sizes[start:stop].tolist()
+    offset, position = 0, 0
+    while position < len(expected):
+        run = unpack_run(data, offset, len(data), page_size, _PAGES_AT_ONCE)
+        next_position = position + max(1, len(run.numbers))
+        if (run.numbers, run.sizes) != (
+            expected[position:next_position],
+            sizes[position:next_position],
+        ):
             raise FormatError(
-                f"where the index of the LTX file has page {expected}, {size} bytes long, "
-                f"lies page {number}, {end - offset} bytes long"
+                f"where the index of the LTX file has pages from {expected[position]} on, "
+                f"{sizes[position]} bytes long, lie {run.numbers[:1]} of {run.sizes[:1]}"
             )
-        yield number, page
-        offset = end
+        yield from zip(run.numbers, run.pages, strict=True)
+        offset, position = run.end, next_position
 
 
 def _read(read_at: ReadAt, offset: int, size: int) -> bytes:

@@ -71,7 +71,7 @@ def test_what_litestream_merged_is_the_database_at_its_last_txid(path: Path):
 
 def test_both_forms_are_among_them():
     forms = {
-        version: {block is None for batch in decoder_of(data).frames() for _, _, block in batch}
+        version: {block is None for run in decoder_of(data).runs() for block in run.blocks}
         for version in STATES
         for data in level_0(version)
     }
