@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from litekeep.errors import CorruptionError, FormatError
 from litekeep.ltx.format import MAGIC
 from litekeep.ltx.frames import BLOCK_HEADER_SIZE, FRAME_HEADER_SIZE, Form
-from litekeep.ltx.outline import read_outline, read_page
+from litekeep.ltx.outline import ReadAt, read_outline, read_page
 from tests.writers.ltx import decoder_of, header, read, written
 
 DICE = random.Random(4)
@@ -35,9 +35,19 @@ def small_file(form: Form) -> tuple[bytes, str]:
     return data, encoded.sha256
 
 
+def reader_of(data: bytes) -> ReadAt:
+    """Return a reader of ranges, of which none may go beyond the end."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        assert 0 <= offset <= offset + size <= len(data)
+        return data[offset : offset + size]
+
+    return read_at
+
+
 def compressed_bytes(data: bytes, form: Form) -> set[int]:
     """Return the offsets of what is compressed: all payloads of frames."""
-    index = read_outline(lambda at, size: data[at : at + size], len(data)).index
+    index = read_outline(reader_of(data), len(data)).index
     return {
         place
         for offset, size in zip(index.offsets.tolist(), index.sizes.tolist(), strict=True)
@@ -52,7 +62,7 @@ def test_every_truncation_is_an_error(form: Form):
         with pytest.raises(FormatError):
             read(data[:size])
         with pytest.raises(FormatError):
-            read_outline(lambda at, wanted, d=data[:size]: d[at : at + wanted], size)
+            read_outline(reader_of(data[:size]), size)
 
 
 @pytest.mark.parametrize("form", Form)
@@ -121,10 +131,7 @@ def test_ranges_of_a_damaged_file_are_errors_or_pages(form, changes, tail_read_s
     for place, value in changes:
         damaged[place % len(damaged)] = value
 
-    def read_at(offset: int, size: int) -> bytes:
-        assert 0 <= offset <= offset + size <= len(damaged)
-        return bytes(damaged[offset : offset + size])
-
+    read_at = reader_of(bytes(damaged))
     try:
         outline = read_outline(read_at, len(damaged), tail_read_size=tail_read_size)
         for number in outline.index.numbers.tolist():
@@ -143,4 +150,4 @@ def test_noise_is_an_error_and_never_a_crash(noise, kind):
         for _ in decoder_of(data).pages():
             pass
     with pytest.raises(CorruptionError):
-        read_outline(lambda at, size: data[at : at + size], len(data))
+        read_outline(reader_of(data), len(data))

@@ -18,6 +18,7 @@ A file that was not finished is no file; who writes it, removes it.
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -83,15 +84,11 @@ class Encoder:
         self._size = 0
         self._sha256 = hashlib.sha256()
         self._file_crc = crc64.go_iso(b"")
-        # Closed by `finish`, or at the end of `with`.
-        self._index: IO[bytes] = tempfile.SpooledTemporaryFile(  # noqa: SIM115
-            INDEX_SIZE_IN_MEMORY_MAX
-        )
-        self._entries = IndexEncoder(self._index.write)
+        self._index: IO[bytes] = io.BytesIO()
+        self._entries = IndexEncoder(self._keep)
         self._numbers: list[int] = []
         self._sizes: list[int] = []
-        self._stored: list[bytes | memoryview] = []
-        self._summed: list[bytes | memoryview] = []
+        self._stored: list[bytes] = []
         self._put(header.encode())
 
     def __enter__(self) -> Self:
@@ -115,12 +112,20 @@ class Encoder:
         page_size, form, view = self._header.page_size, self._form, memoryview(pages)
         if len(view) != len(page_numbers) * page_size:
             raise ValueError(f"{len(view)} bytes for {len(page_numbers)} pages of {page_size}")
-        offset = 0
+        offset, summed = 0, list[bytes | memoryview]()
         for number in page_numbers:
             page = view[offset : offset + page_size]
             offset += page_size
-            if number != self._lock_page:
-                self._append(number, *pack(number, page, form), page)
+            if number == self._lock_page:
+                continue
+            head, payload = pack(number, page, form)
+            self._append(number, head, payload)
+            summed += (head, page)
+            if len(summed) >= 2 * self._batch_count:
+                self._file_crc = crc64.go_iso(b"".join(summed), self._file_crc)
+                summed.clear()
+        # Now, and not with the batch: the caller may use the room of the pages again.
+        self._file_crc = crc64.go_iso(b"".join(summed), self._file_crc)
 
     def add_block(self, page_number: int, block: bytes | memoryview, page: bytes) -> None:
         """
@@ -129,7 +134,9 @@ class Encoder:
         Raises:
             ValueError: As in `add_pages`.
         """
-        self._append(page_number, block_head(page_number, len(block)), block, page)
+        head = block_head(page_number, len(block))
+        self._append(page_number, head, bytes(block))
+        self._file_crc = crc64.go_iso(page, crc64.go_iso(head, self._file_crc))
 
     def finish(self, post_apply_checksum: int = 0) -> Encoded:
         """
@@ -171,16 +178,13 @@ class Encoder:
             post_apply_checksum=post_apply_checksum,
         )
 
-    def _append(
-        self, number: int, head: bytes, payload: bytes | memoryview, page: bytes | memoryview
-    ) -> None:
+    def _append(self, number: int, head: bytes, payload: bytes) -> None:
         if not self._last_number < number <= self._header.commit or number == self._lock_page:
             raise ValueError(f"page {number} behind {self._last_number}, of {self._header.commit}")
         self._last_number = number
         self._numbers.append(number)
         self._sizes.append(len(head) + len(payload))
         self._stored += (head, payload)
-        self._summed += (head, page)
         if len(self._numbers) >= self._batch_count:
             self._flush()
 
@@ -189,11 +193,19 @@ class Encoder:
         if not self._numbers:
             return
         self._entries.add(self._numbers, self._sizes)
-        self._file_crc = crc64.go_iso(b"".join(self._summed), self._file_crc)
         self._emit(b"".join(self._stored))
         self._page_count += len(self._numbers)
-        for held in (self._numbers, self._sizes, self._stored, self._summed):
+        for held in (self._numbers, self._sizes, self._stored):
             held.clear()
+
+    def _keep(self, entries: bytes) -> None:
+        """Put entries of the index aside, until the pages have ended."""
+        self._index.write(entries)
+        if isinstance(self._index, io.BytesIO) and self._index.tell() > INDEX_SIZE_IN_MEMORY_MAX:
+            # Closed by `finish`, or at the end of `with`.
+            file = tempfile.TemporaryFile()  # noqa: SIM115
+            file.write(self._index.getbuffer())
+            self._index = file
 
     def _put(self, data: bytes) -> None:
         """Write what the file checksum covers as it is."""
