@@ -8,7 +8,8 @@ One page of an LTX file, compressed: its frame, in both forms.
     10      an LZ4 block                                of its content
 
 1. Nothing inflates to more than one page: the room for it is all that LZ4 is given.
-2. No frame is longer than `frame_size_max`: no length from a file makes us read more.
+2. No frame is longer than `frame_size_max`: no length from a file makes us read more.  A
+   block that is longer than the page could become holds more than the page.
 
 A page in block form has no checksum of its own: bytes of a block can change and it
 inflates to another page.  The file checksum finds that, and a single page that was read
@@ -121,7 +122,7 @@ def unpack_run(data: bytes, offset: int, limit: int, page_size: int, count_max: 
     Raises:
         FormatError: What lies there is no frame of one page, or is cut short.
     """
-    view, block_max, number = memoryview(data), block_size_max(page_size), 0
+    view, number = memoryview(data), 0
     inflate, head_at = lz4.block.decompress, _BLOCK_HEAD.unpack_from
     numbers: list[int] = []
     pages: list[bytes] = []
@@ -137,8 +138,8 @@ def unpack_run(data: bytes, offset: int, limit: int, page_size: int, count_max: 
                 start = offset + BLOCK_HEADER_SIZE
                 end = start + size
                 block = view[start:end]
-                if size > block_max or len(block) != size:
-                    raise FormatError(f"the LZ4 block of page {number} is {size} bytes long")
+                if len(block) != size:
+                    raise FormatError(f"the file ends in the {size} bytes of page {number}")
                 page = inflate(block, uncompressed_size=page_size)
                 blocks.append(block)
             elif flags == 0 and number:

@@ -68,7 +68,7 @@ def read_outline(
     tail = _read(read_at, tail_offset, file_size - tail_offset)
     index_size = int.from_bytes(tail[-TAIL_SIZE:][:INDEX_SIZE_SIZE], "big")
     index_offset = file_size - TAIL_SIZE - index_size
-    if index_size == 0 or index_offset < HEADER_SIZE + FRAME_HEADER_SIZE:
+    if index_offset < 0:
         raise FormatError(f"the LTX file of {file_size} bytes gives an index of {index_size}")
     if index_offset < tail_offset:
         tail = _read(read_at, index_offset, tail_offset - index_offset) + tail

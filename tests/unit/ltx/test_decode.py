@@ -45,11 +45,13 @@ def test_the_forger_can_write_a_right_file():
     assert list(read(forged(HEAD, [1, 3]))) == [1, 3]
 
 
+@pytest.mark.parametrize("piece_size", [1, 1 << 20])
 @pytest.mark.parametrize(
     ("data", "named"),
     [
         (forged(HEAD, [2, 1]), "out of order"),
         (forged(HEAD, [1, 1]), "out of order"),
+        (forged(header(commit=99), [5, *range(1, 90)]), "out of order"),
         (forged(HEAD, [1, 4]), "commit of 3"),
         (forged(header(65536, 99999), [lock_page_number(65536)]), "lock page"),
         (forged(header(min_txid=1), [1, 2]), "has 2 pages, its database 3"),
@@ -64,9 +66,9 @@ def test_the_forger_can_write_a_right_file():
         (forged(HEAD, [1], post_apply=FLAG), "trailer"),
     ],
 )
-def test_a_wrong_file_with_a_right_checksum_is_refused(data, named):
+def test_a_wrong_file_with_a_right_checksum_is_refused(data, named, piece_size):
     with pytest.raises(FormatError, match=named) as caught:
-        read(data)
+        read(data, piece_size)
     assert caught.value.hint
 
 
