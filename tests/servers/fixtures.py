@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.servers import clouds, docker, s3
+from tests.servers import clouds, docker, iam, s3
 from tests.servers import podman as podmen
 from tests.servers.certificates import Authority, new_authority
 from tests.servers.clouds import AzureServer, GoogleServer
@@ -40,6 +40,13 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory, authority: Authority) ->
 def moto_s3() -> Iterator[S3Server]:
     """moto: S3, IAM and STS in this process; takes any key."""
     with s3.moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def iam_s3() -> Iterator[S3Server]:
+    """moto that lets each identity do what its policy allows, and nothing else."""
+    with iam.iam_server() as server:
         yield server
 
 

@@ -60,6 +60,15 @@ class S3Server:
         self.client().create_bucket(Bucket=name)
         return name
 
+    def empty(self, bucket: str) -> None:
+        """Make a bucket of that name, if there is none, and take away all that is in it."""
+        client = self.client()
+        with contextlib.suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=bucket)
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for item in page.get("Contents", []):
+                client.delete_object(Bucket=bucket, Key=item["Key"])
+
     def options(self, identity: str | None = None, **changes: Any) -> StoreOptions:
         """Return how to reach the server, as *identity* or as the one who may do all."""
         key, secret = self.others[identity] if identity else (self.access_key, self.secret_key)
@@ -82,7 +91,17 @@ _IDENTITIES = {
     "admin": ("AKTEST", "SKTESTSKTEST", ["Admin", "Read", "Write", "List", "Tagging"]),
     "ro": ("AKRO", "SKROSKROSKRO", ["Read", "List"]),
     "none": ("AKNONE", "SKNONESKNONE", ["Read:no-such-bucket"]),
+    # May do what the policies of buckets allow it: see `allow_by_bucket`.
+    "guide": ("AKGUIDE", "SKGUIDESKGUIDE", ["Read:no-such-bucket"]),
 }
+
+
+def allow_by_bucket(server: S3Server, bucket: str, identity: str, policy: dict[str, Any]) -> None:
+    """Let SeaweedFS hold *identity* to a policy as IAM has it, by the policy of the bucket."""
+    principal = {"Principal": {"AWS": f"arn:aws:iam::000000000000:user/{identity}"}}
+    statements = [{**statement, **principal} for statement in policy["Statement"]]
+    document = json.dumps({**policy, "Statement": statements})
+    server.client().put_bucket_policy(Bucket=bucket, Policy=document)
 
 
 @contextlib.contextmanager
@@ -160,7 +179,7 @@ def _takes_objects(server: S3Server) -> bool:
 
 @contextlib.contextmanager
 def moto_server() -> Iterator[S3Server]:
-    """Run moto in this process; it believes every key until `enforced_iam`."""
+    """Run moto in this process; it believes every key. `iam.py` has one that does not."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

@@ -19,7 +19,14 @@ from litekeep.cli.options import (
     source_argument,
 )
 from litekeep.cli.points import show_time
-from litekeep.engine.prune import Policy, PrunePlan, PruneResult, plan_prune, prune
+from litekeep.engine.prune import (
+    Policy,
+    PrunePlan,
+    PruneResult,
+    drop_open_uploads,
+    plan_prune,
+    prune,
+)
 from litekeep.errors import LitekeepError
 from litekeep.jobs import keep_of, prune_policies
 from litekeep.sources import find_sources, load_settings, zone_of
@@ -89,6 +96,7 @@ def _prune(
         shown.say(f"{url}: nothing was removed (--dry-run)")
         return _as_json(PruneResult(plan))
     result = prune(plan, shown.hear)
+    drop_open_uploads(policy.repository, shown.hear)
     if result.error is not None:
         failures.append(result.error)
     days = policy.undelete_days

@@ -252,8 +252,8 @@ def _state(captured: _Captured) -> State:
 
 def _clean(job: BackupJob, exclusive: Job, report: events.Report) -> None:
     """Remove what killed runs left: step 2."""
-    for line in clean_up(exclusive, job.repositories):
-        report(events.Warned(line))  # a run was killed: that is worth a look
+    for told in clean_up(exclusive, job.repositories):
+        report(told)  # a run was killed: that is worth a look
     for path in job.state.iterdir():
         if TEMPORARY_NAME.fullmatch(path.name):
             remove_dead(path)

@@ -56,8 +56,7 @@ class StoreOutcome:
 
     `is_settled` says that nothing half done is left in it; `latest` is None where it
     was not to be moved, else whether it was; `before` is where the snapshot before this
-    one was taken, if that was elsewhere; `cleaned` has a line for a person on what other
-    runs had left; `ahead` names a snapshot that lies in the future.
+    one was taken, if that was elsewhere; `ahead` names a snapshot that lies in the future.
     """
 
     url: str
@@ -67,7 +66,6 @@ class StoreOutcome:
     is_settled: bool
     latest: bool | None = None
     before: Origin | None = None
-    cleaned: tuple[str, ...] = ()
     ahead: str | None = None
 
 
@@ -159,8 +157,6 @@ class Delivery:
             return
         place = f"{outcome.url.rstrip('/')}/{outcome.object}"
         self._report(events.Stored(place, is_local=repository.store.staging is not None))
-        for line in outcome.cleaned:
-            self._report(events.Warned(line))
         if outcome.latest is True:
             self._report(events.LatestMoved(outcome.url))
         elif outcome.latest is False:
@@ -212,25 +208,7 @@ class Delivery:
         except BaseException:
             self._withdraw(repository)
             raise
-        cleaned = self._clean(repository)
-        return StoreOutcome(
-            url, placed.name, placed.object, None, True, is_moved, before, cleaned, ahead
-        )
-
-    def _clean(self, repository: Repository) -> tuple[str, ...]:
-        """
-        Let a bucket drop uploads that runs left open of which no record tells any more.
-
-        A container loses its state with itself.  Behind the backup, so that a bucket
-        that is away delays none; what it refuses is told.
-        """
-        store = repository.store
-        if not self._job.is_first or store.staging is not None:
-            return ()
-        try:
-            return tuple(store.clean())
-        except StoreError as error:
-            return (f"could not look for open uploads in {store.url}: {error.message}",)
+        return StoreOutcome(url, placed.name, placed.object, None, True, is_moved, before, ahead)
 
     def _claim(self, repository: Repository, time: datetime) -> Placed:
         """

@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from litekeep import faults
+from litekeep.engine import events
 from litekeep.engine.staging import NO_ROOM, write_failed
 from litekeep.errors import (
     AccessDenied,
@@ -51,9 +52,7 @@ class Begun:
 class Job:
     """The right to back up one database, and the record of what was begun."""
 
-    def __init__(self, record: Path, *, is_first: bool = False) -> None:
-        #: No run was here before; or its state is gone, and with it what it had begun.
-        self.is_first = is_first
+    def __init__(self, record: Path) -> None:
         self._record = record
         self._left: tuple[Begun, ...] = ()
 
@@ -132,7 +131,6 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
     try:
         make_folders(state)
         key = f"{name}-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
-        is_first = not (state / f"{key}.lock").exists()
         descriptor = os.open(state / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno in NO_ROOM:
@@ -152,7 +150,7 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
         os.close(descriptor)
         raise _unusable(state, str(error.strerror)) from error
     try:
-        yield Job(state / f"{key}.json", is_first=is_first)
+        yield Job(state / f"{key}.json")
     finally:
         os.close(descriptor)
 
@@ -195,7 +193,7 @@ def remove_or_empty(store: Store, name: str) -> None:
         store.put(name, b"", metadata=store.head(name).metadata)  # no bytes are no snapshot
 
 
-def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
+def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[events.Warned]:
     """
     Remove what killed runs left in the stores.
 
@@ -203,10 +201,10 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
     run was killed: for its object and for its open uploads.
 
     Returns:
-        A line for a person on each thing that was removed, or could not be.
+        What a person is told of each thing that was removed, or could not be.
     """
     begun = job.interrupted()
-    lines: list[str] = []
+    told: list[events.Warned] = []
     settled: set[tuple[str, str]] = set()
     for repository in repositories:
         store = repository.store
@@ -217,10 +215,10 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
         ]
         if store.staging is None and not objects:
             continue
-        withdrawn = _withdraw_all(repository, objects, lines)
+        withdrawn = _withdraw_all(repository, objects, told)
         if withdrawn is None:
             continue  # it did not answer
-        if _clean(repository, [data_object for _, data_object in objects], lines):
+        if _clean(repository, [data_object for _, data_object in objects], told):
             settled |= {(snapshot_id, store.address) for snapshot_id in withdrawn}
     left = []
     for item in begun:
@@ -228,11 +226,11 @@ def clean_up(job: Job, repositories: tuple[Repository, ...]) -> list[str]:
         if objects_left:
             left.append(Begun(item.id, objects_left))
     job.leave(left)
-    return lines
+    return told
 
 
 def _withdraw_all(
-    repository: Repository, objects: Sequence[tuple[str, str]], lines: list[str]
+    repository: Repository, objects: Sequence[tuple[str, str]], told: list[events.Warned]
 ) -> list[str] | None:
     """
     Withdraw *objects*, each for itself.
@@ -245,9 +243,12 @@ def _withdraw_all(
     for snapshot_id, data_object in objects:
         try:
             if withdraw(repository, data_object, snapshot_id):
-                lines.append(f"removed {data_object} from {url}, left by a killed run")
+                told.append(
+                    events.Warned(f"withdrew {data_object} from {url}, left by a killed run")
+                )
         except (CorruptionError, *FAILURES) as error:  # the former: a blob's metadata
-            lines.append(f"could not withdraw {data_object} from {url}: {error.message}")
+            message = f"could not withdraw {data_object} from {url}: {error.message}"
+            told.append(events.Warned(message, error.hint))
             if error.retryable:
                 return None
         else:
@@ -255,7 +256,7 @@ def _withdraw_all(
     return withdrawn
 
 
-def _clean(repository: Repository, unfinished: Sequence[str], lines: list[str]) -> bool:
+def _clean(repository: Repository, unfinished: Sequence[str], told: list[events.Warned]) -> bool:
     """
     Let the store remove what killed runs left.
 
@@ -265,8 +266,9 @@ def _clean(repository: Repository, unfinished: Sequence[str], lines: list[str]) 
     """
     store = repository.store
     try:
-        lines += store.clean(unfinished)
+        told += [events.Warned(line) for line in store.clean(unfinished)]
     except (CorruptionError, *FAILURES) as error:
-        lines.append(f"could not clean up in {store.url}: {error.message}")
+        message = f"could not clean up in {store.url}: {error.message}"
+        told.append(events.Warned(message, error.hint))
         return not error.retryable
     return True

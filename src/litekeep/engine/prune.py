@@ -24,6 +24,7 @@ from datetime import datetime, timedelta
 from litekeep.clock import Clock, now
 from litekeep.codec.formats import CODECS
 from litekeep.engine import events
+from litekeep.engine.job import remove_or_empty
 from litekeep.engine.points import nearest_first, read_quickly
 from litekeep.engine.retain import Candidate, Keep, RetentionPlan, plan_retention
 from litekeep.errors import BlobNotFound, LitekeepError, NotFound, StateError
@@ -173,6 +174,22 @@ def undelete(repositories: Sequence[Repository], name: str) -> tuple[Repository,
     return tuple(back)
 
 
+def drop_open_uploads(repository: Repository, report: events.Report = events.ignore) -> None:
+    """
+    Let a bucket drop the uploads that were left open, of which no record tells any more.
+
+    A container loses its record with itself.  They are invisible and cost storage, no more;
+    so what the bucket refuses is told, and fails nothing.
+    """
+    store = repository.store
+    try:
+        for line in store.clean():
+            report(events.Note(line))
+    except FAILURES as error:
+        message = f"uploads left open in {store.url} were not looked for: {error.message}"
+        report(events.Warned(message, error.hint))
+
+
 def _candidates(repository: Repository, contents: Contents) -> list[Candidate]:
     """Return what the plan has to know; candidates are called by their objects."""
     latest = _latest_objects(repository, contents.snapshots)
@@ -240,7 +257,7 @@ def _unbury(deleted: Deleted) -> None:
     store = deleted.repository.store
     if deleted.tombstone.manifest is not None:
         store.put(manifest_of(deleted.object), encode(deleted.tombstone.manifest))
-    store.delete(deleted.object + DELETED_SUFFIX)
+    remove_or_empty(store, deleted.object + DELETED_SUFFIX)
 
 
 def _erase(deleted: Deleted) -> bool:

@@ -240,8 +240,8 @@ def _look_at(candidate: _Candidate) -> Sequence[Item]:
     item: Item | None
     if MANIFEST_SUFFIX in candidate.companions:
         item = _look_at_manifest(candidate, candidate.companions[MANIFEST_SUFFIX])
-    elif DELETED_SUFFIX in candidate.companions:
-        item = _look_at_tombstone(candidate, candidate.companions[DELETED_SUFFIX])
+    elif (tombstone := candidate.companions.get(DELETED_SUFFIX)) and tombstone.size:
+        item = _look_at_tombstone(candidate, tombstone)  # not one emptied, as marks are
     elif candidate.data is None:
         return ()  # marks of what somebody deleted
     elif candidate.data.size == 0:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from litekeep.engine.events import Warned
 from litekeep.engine.job import Begun, Job, clean_up, exclusive_job
 from litekeep.errors import AccessDenied, StoreUnavailable
 from litekeep.repository.layout import Repository
@@ -59,11 +60,11 @@ def job(tmp_path: Path, store: Store) -> Job:
 
 def test_a_store_that_may_not_be_cleaned_is_withdrawn_from(store: Store, job: Job):
     """What is refused is told once, and the record does not stay for ever."""
-    store.clean_error = AccessDenied("s3://bucket does not allow it")
+    store.clean_error = AccessDenied("s3://bucket does not allow it", hint="Allow it.")
 
     assert clean_up(job, (Repository(store, "app"),)) == [
-        f"removed {OBJECT} from s3://bucket/p, left by a killed run",
-        "could not clean up in s3://bucket/p: s3://bucket does not allow it",
+        Warned(f"withdrew {OBJECT} from s3://bucket/p, left by a killed run"),
+        Warned("could not clean up in s3://bucket/p: s3://bucket does not allow it", "Allow it."),
     ]
     assert list(store.list()) == []
     assert job.interrupted() == ()
@@ -72,7 +73,7 @@ def test_a_store_that_may_not_be_cleaned_is_withdrawn_from(store: Store, job: Jo
 def test_what_could_not_be_asked_stays_in_the_record(store: Store, job: Job):
     for name in ("clean_error", "head_error"):
         setattr(store, name, StoreUnavailable("does not answer"))
-        assert "does not answer" in clean_up(job, (Repository(store, "app"),))[-1]
+        assert "does not answer" in clean_up(job, (Repository(store, "app"),))[-1].message
         assert job.interrupted() == (Begun(ID, {store.url: OBJECT}),)
         setattr(store, name, None)
 
@@ -85,7 +86,7 @@ def test_what_may_not_be_withdrawn_stays_and_the_rest_is_cleaned(store: Store, j
     store.head_error = AccessDenied("does not allow head")
 
     assert clean_up(job, (Repository(store, "app"),)) == [
-        f"could not withdraw {OBJECT} from s3://bucket/p: does not allow head"
+        Warned(f"could not withdraw {OBJECT} from s3://bucket/p: does not allow head")
     ]
     assert job.interrupted() == (Begun(ID, {store.url: OBJECT}),)
 

@@ -4,9 +4,6 @@ One clear error with a hint for everything a server can refuse, by servers that 
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -29,6 +26,7 @@ from litekeep.store.base import Store
 from litekeep.store.open import open_store
 from litekeep.store.options import StoreOptions
 from litekeep.store.translate import Asked, translate
+from tests.servers.iam import add_identity
 from tests.servers.odd import DATE, OddServer, say
 from tests.servers.process import free_ports
 from tests.servers.s3 import S3Server
@@ -95,52 +93,18 @@ def test_a_reader_may_read_and_not_write(seaweedfs: S3Server):
     assert seaweedfs.open_uploads(bucket) == []
 
 
-def test_iam_names_the_right_itself(seaweedfs: S3Server):
-    """moto with IAM enforced, in a process of its own: that switch is one for all."""
-    program = """
-import sys, urllib.request
-from moto.server import ThreadedMotoServer
-import boto3, json
-server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-server.start()
-endpoint = "http://%s:%d" % server.get_host_and_port()
-def client(name):
-    return boto3.client(name, endpoint_url=endpoint, region_name="us-east-1",
-                        aws_access_key_id="x", aws_secret_access_key="y")
-client("s3").create_bucket(Bucket="bucket-of-test")
-iam = client("iam")
-iam.create_user(UserName="u")
-policy = {"Version": "2012-10-17", "Statement": [
-    {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}]}
-iam.put_user_policy(UserName="u", PolicyName="p", PolicyDocument=json.dumps(policy))
-key = iam.create_access_key(UserName="u")["AccessKey"]
-urllib.request.urlopen(urllib.request.Request(
-    endpoint + "/moto-api/reset-auth", data=b"0", headers={"Content-Type": "text/plain"})).read()
-print(json.dumps([endpoint, key["AccessKeyId"], key["SecretAccessKey"]]), flush=True)
-sys.stdin.read()
-server.stop()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        assert process.stdin and process.stdout
-        line = next(line for line in process.stdout if line.startswith("["))
-        endpoint, key, secret = json.loads(line)
-        server = S3Server(endpoint, key, secret)
-        store = opened(server, "bucket-of-test")
-        store.put("a", b"1")
-        for action in ("get", "list", "delete"):
-            with pytest.raises(AccessDenied) as caught:
-                ASK[action](store)
-            assert RIGHTS[action] in (caught.value.hint or ""), action
-        wrong = server.options(secret_access_key=Secret("wrong"), retry_seconds=0)
-        with pytest.raises(AccessDenied, match="does not accept the credentials"):
-            open_store("s3://bucket-of-test/p", wrong).put("a", b"1")
-        process.stdin.close()
+def test_iam_names_the_right_itself(iam_s3: S3Server):
+    bucket = iam_s3.new_bucket()
+    statement = {"Effect": "Allow", "Action": "s3:PutObject", "Resource": "*"}
+    add_identity(iam_s3, "putter", {"Version": "2012-10-17", "Statement": [statement]})
+    store = opened(iam_s3, bucket, "putter")
+    store.put("a", b"1")
+    for action in ("get", "list", "delete"):
+        with pytest.raises(AccessDenied) as caught:
+            ASK[action](store)
+        assert RIGHTS[action] in (caught.value.hint or ""), action
+    with pytest.raises(AccessDenied, match="does not accept the credentials"):
+        opened(iam_s3, bucket, "putter", secret_access_key=Secret("wrong")).put("a", b"1")
 
 
 @pytest.mark.parametrize("action", ["put", "head", "list"])
