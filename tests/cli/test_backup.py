@@ -145,9 +145,32 @@ def test_a_failed_check_is_exit_23_and_latest_stays(shell, app):
     assert "[sqlite-backup] Integrity: failed" in ran.lines
     assert "[sqlite-backup] Updated latest marker" not in ran.lines
     assert "error: quick_check failed" in ran.err
+    assert "If the next backup fails too" in ran.err
     assert latest.read_bytes() == before
-    states = [p["state"] for p in shell.run("list", "app.db", "--json").json["restore_points"]]
-    assert states == ["failed", "ok"]
+    points = shell.run("list", "app.db", "--json").json["restore_points"]
+    assert [point["state"] for point in points] == ["failed", "ok"]
+
+    again = shell.run("backup", "app.db")
+
+    assert again.code == 23
+    assert "[sqlite-backup] Integrity: failed" in again.lines
+    failed, good = (point["name"] for point in points)
+    assert f"{failed} failed too: the file is damaged" in again.err
+    assert f"litekeep restore brings back {good}, " in again.err
+    assert "litekeep dump saves what can still be read" in again.err
+    assert latest.read_bytes() == before
+
+
+def test_where_no_snapshot_is_good_a_check_that_fails_again_points_to_dump(shell, app):
+    with app.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * 100)
+    shell.run("backup", "app.db")
+
+    again = shell.run("backup", "app.db")
+
+    assert again.code == 23
+    assert "no snapshot is good: litekeep dump saves what can still be read" in again.err
 
 
 def test_another_run_of_the_same_job_is_exit_75_at_once(shell, app, tmp_path):

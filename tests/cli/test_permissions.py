@@ -273,4 +273,5 @@ def test_a_backup_behind_a_killed_one_says_what_it_may_not_tidy(account: Account
     assert f"from s3://{account.bucket}/sqlite-backup, left by a killed run" in withdrawn
     assert "could not clean up in" in refused
     assert "Hint: Allow s3:ListBucketMultipartUploads on" in ran.out
-    assert len(account.run("list", "app.db", "--json")[0].json["restore_points"]) == 1
+    listed, _ = account.run("list", f"s3://{account.bucket}/sqlite-backup", "--json")
+    assert len(listed.json["restore_points"]) == 1

@@ -37,6 +37,7 @@ from litekeep.codec.base import Codec
 from litekeep.codec.formats import codec_named
 from litekeep.dockername import Address
 from litekeep.engine import events
+from litekeep.engine.again import FailedBefore, failed_before, hint_after
 from litekeep.engine.compress import compressed
 from litekeep.engine.damage import Limits, last_good, losses
 from litekeep.engine.deliver import Delivery, Placed, StoreOutcome
@@ -128,15 +129,14 @@ class BackupResult:
     format: str
     stores: tuple[StoreOutcome, ...]
     losses: tuple[str, ...] = ()
+    failed_before: FailedBefore | None = None
 
     @property
     def failure(self) -> LitekeepError | None:
         """Why this run is no success: a failed check comes before a failed store."""
         if self.integrity == "failed":
             return IntegrityFailed(
-                f"quick_check failed: {self.integrity_detail}",
-                hint="The snapshot is kept and marked as failed, and latest did not move. "
-                "Restore an earlier one, or save what can be read with litekeep dump.",
+                f"quick_check failed: {self.integrity_detail}", hint=hint_after(self.failed_before)
             )
         failed = next((outcome.error for outcome in self.stores if outcome.error), None)
         if self.losses and failed is None:
@@ -159,6 +159,7 @@ class _Captured:
     checksum: int
     held_seconds: float
     losses: tuple[str, ...] = ()
+    failed_before: FailedBefore | None = None
 
 
 def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResult:
@@ -218,7 +219,7 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
             try:
                 captured = _capture(job, Path(real), codec, staging, delivery, report)
                 report(events.Compressed(staging.size))
-                captured = replace(captured, losses=_losses(job, captured))
+                captured = _compared(job, captured)
                 delivery.captured.set_result(
                     lambda placed: _manifest(
                         job, captured, placed, staging, snapshot_id, monotonic() - started
@@ -233,15 +234,16 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
             return _result(real, captured, staging, codec, outcomes, monotonic() - started)
 
 
-def _losses(job: BackupJob, captured: _Captured) -> tuple[str, ...]:
-    """Compare with the last good snapshot; the view is let go by now."""
-    if job.alarm is None or captured.check.result == FAILED:
-        return ()
+def _compared(job: BackupJob, captured: _Captured) -> _Captured:
+    """Compare with the snapshots before this one; the view is let go by now."""
     name = job.repositories[0].name_at(captured.time)
-    before = last_good(job.repositories, name)
-    if before is None:
-        return ()
-    return losses(before, captured.view.size, captured.check, job.alarm)
+    if captured.check.result == FAILED:
+        return replace(captured, failed_before=failed_before(job.repositories, name))
+    before = last_good(job.repositories, name) if job.alarm is not None else None
+    if before is None or job.alarm is None:
+        return captured
+    found = losses(before, captured.view.size, captured.check, job.alarm)
+    return replace(captured, losses=found)
 
 
 def _state(captured: _Captured) -> State:
@@ -391,4 +393,5 @@ def _result(
         format=codec.name,
         stores=outcomes,
         losses=captured.losses,
+        failed_before=captured.failed_before,
     )
