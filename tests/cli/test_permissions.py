@@ -7,42 +7,24 @@ writes down each request. docs/stores.md has the permissions of each command in 
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.cli.conftest import Ran, Shell, make_database
 from tests.documentation import TOP
+from tests.guide import policy_for
 from tests.servers.docker import wait_until
 from tests.servers.iam import add_identity
 from tests.servers.recorder import Recorder
 from tests.servers.s3 import S3Server, allow_by_bucket
 
-#: That of the guide, to the letter but for the name of the bucket.
-POLICY = """\
-{
-  "Version": "2012-10-17",
-  "Statement": [
-    {
-      "Effect": "Allow",
-      "Action": ["s3:PutObject","s3:GetObject","s3:ListBucket"],
-      "Resource": [
-        "arn:aws:s3:::chuden-demoapp",
-        "arn:aws:s3:::chuden-demoapp/sqlite-backup/*"
-      ]
-    }
-  ]
-}
-"""
 ALLOWED = frozenset({"s3:PutObject", "s3:GetObject", "s3:ListBucket"})
-READING = frozenset({"s3:GetObject", "s3:ListBucket"})
 #: Noise, so that what is stored takes more than one part.
 NOISE_SIZE = 9 << 20
 
@@ -71,11 +53,6 @@ class Account:
         ran = self.shell.run(*arguments)
         assert ran.code == code, ran
         return ran, self.recorder.actions
-
-
-def policy_for(bucket: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(POLICY.replace("chuden-demoapp", bucket))
-    return document
 
 
 def account_at(server: S3Server, shell: Shell, *, grant: Callable[[S3Server, str], str]) -> Account:
