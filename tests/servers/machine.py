@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,17 +135,25 @@ def program() -> Path:
 
 
 @contextlib.contextmanager
-def machine(folder: Path, *, binds: tuple[Path, ...] = ()) -> Iterator[Machine]:
-    """Run a machine whose file system is in *folder*; *binds* are seen in it, read-only."""
+def machine(folder: Path, *, shared: Mapping[Path, str] | None = None) -> Iterator[Machine]:
+    """
+    Run a machine.
+
+    Args:
+        folder: Where its file system lies.
+
+        shared: Paths of this machine that it may write to, by their paths in it.
+    """
     root = folder / "root"
     _furnish(root)
-    seen = dict.fromkeys((Path(sys.prefix), SOURCE, *binds))
+    seen = dict.fromkeys((Path(sys.prefix), SOURCE))
     seen_usr = [path for path in seen if not path.is_relative_to("/usr")]
     command = [
         *("systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--console=pipe", "--boot"),
         f"--directory={root}",
         "--bind-ro=/usr",
         *(f"--bind-ro={path}" for path in seen_usr),
+        *(f"--bind={path}:{inside}" for path, inside in (shared or {}).items()),
     ]
     log = folder / "console"
 
@@ -178,6 +186,7 @@ def _furnish(root: Path) -> None:
     for name in _FOLDERS:
         (root / name).mkdir(parents=True)
     (root / "root").chmod(0o700)
+    (root / "var/run").symlink_to("../run")
     for name in ("bin", "sbin", "lib", "lib64", "lib32"):
         if Path("/", name).exists():
             (root / name).symlink_to(f"usr/{name}")
