@@ -27,7 +27,7 @@ from tests.documentation import TOP
 from tests.engine.conftest import VOLUME
 from tests.guide import BUCKET, policy_for
 from tests.servers.docker import DATABASE, INSTANCE, USER, Engine, rows_in, wait_for_rows
-from tests.servers.machine import SOURCE, Machine, machine, program, why_not
+from tests.servers.machine import Machine, machine, program, why_not
 from tests.servers.s3 import S3Server, allow_by_bucket
 
 pytestmark = [
@@ -85,9 +85,7 @@ CHECK = (
     "sudo docker exec manual-generator sqlite3 /app/instance/manual_generator.db "
     "'PRAGMA integrity_check;'"
 )
-LITEKEEP = (
-    "litekeep restore docker:manual_instance/manual_generator.db --replace --stop manual-generator"
-)
+LITEKEEP = "litekeep restore docker:manual_instance/manual_generator.db --replace --stop manual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +173,7 @@ def host(tmp_path: Path, engine: Engine, seaweedfs: S3Server) -> Iterator[Host]:
     volumes = Path(engine.client.info()["DockerRootDir"]) / "volumes"
     shared = {engine.socket: "/run/docker.sock", volumes: str(volumes)}
     with machine(tmp_path, shared=shared) as started:
-        installed = started.root / "opt/litekeep/bin/litekeep"
-        installed.parent.mkdir(parents=True)
-        installed.write_text(f'#!/bin/sh\nPYTHONPATH={SOURCE} exec {program()} "$@"\n')
-        installed.chmod(0o755)
+        started.install_for_the_guide()
         for name in (UNIT, TIMER):
             shutil.copy(TOP / "infra/systemd" / name, started.root / "etc/systemd/system")
         host = Host(started, engine, seaweedfs)

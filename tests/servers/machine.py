@@ -99,6 +99,13 @@ class Machine:
             assert done.returncode == code, f"{command}\n{done.stdout}{done.stderr}"
         return done
 
+    def install_for_the_guide(self) -> None:
+        """Put the program where the guide's script looks for it."""
+        installed = self.root / "opt/litekeep/bin/litekeep"
+        installed.parent.mkdir(parents=True)
+        installed.write_text(f'#!/bin/sh\nPYTHONPATH={SOURCE} exec {program()} "$@"\n')
+        installed.chmod(0o755)
+
     def litekeep(self, *arguments: object, code: int | None = 0) -> str:
         """Run litekeep in it, and return all that it said."""
         done = self.run(program(), *arguments, code=code)
