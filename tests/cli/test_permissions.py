@@ -136,13 +136,13 @@ def test_the_policy_of_the_guide_suffices_and_nothing_else_is_asked(either: Acco
     name = restored.json["restored"]["name"]
     took["hold"] = either.run("hold", name, "app.db")[1]
 
+    assert at_first == ALLOWED
     assert [request.method for request in uploads] == ["POST"], "it was not put in parts"
     for ran in (first, second):
         assert len(ran.lines) == 6, ran.out
         assert ran.err == ""
     assert restored.json["proved"] is True
     assert (either.shell.folder / "back.db").read_bytes() == database.read_bytes()
-    assert at_first == ALLOWED
     assert took == {command: documented()[command] for command in took}
 
 

@@ -15,7 +15,6 @@ import apsw
 import msgspec
 import pytest
 
-from litekeep.engine import events
 from litekeep.engine.backup import BackupJob, BackupResult, backup
 from litekeep.errors import NameTaken
 from litekeep.repository.catalog import read_contents
@@ -187,18 +186,3 @@ def test_of_two_hosts_with_one_name_no_backup_is_lost_in_silence(
     assert len(set(names)) == len(names)
     assert set(names) <= {item.name for item in contents.snapshots}
     assert {result.sha256 for result in results if result.failure is None} <= kept
-
-
-def test_a_run_without_a_past_looks_for_what_was_left_open(database: Path):
-    """A container that was killed has lost its record; a state folder that is kept has none."""
-    store = MemoryStore()
-    lines = iter([["aborted the upload of x"], ["never asked for"]])
-    store.clean = lambda unfinished=(): next(lines)  # type: ignore[method-assign]
-    heard: list[events.Event] = []
-    repository = Repository(store, "app")
-    for _ in range(2):
-        job = BackupJob(database, "app", (repository,), database.with_name("state"))
-        assert backup(job, heard.append).failure is None
-
-    warned = [event.message for event in heard if isinstance(event, events.Warned)]
-    assert warned == ["aborted the upload of x"]
