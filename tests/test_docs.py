@@ -23,6 +23,7 @@ import litekeep
 from litekeep import errors
 from litekeep.cli.main import COMMANDS, group
 from litekeep.config import environment
+from litekeep.config.keys import keys_of
 from litekeep.config.settings import (
     AssertSettings,
     DamageSettings,
@@ -34,7 +35,6 @@ from litekeep.config.settings import (
     SnapshotSettings,
     StatusSettings,
     StoreSettings,
-    keys_of,
 )
 from litekeep.documents import SELF_SHA256
 from litekeep.repository.manifest import Manifest

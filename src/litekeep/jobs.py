@@ -16,13 +16,13 @@ from litekeep.clock import now
 from litekeep.codec.formats import codec_named
 from litekeep.config.environment import LOCAL, environment_keep
 from litekeep.config.places import state_folder
+from litekeep.config.keys import keys_of
 from litekeep.config.settings import (
     FORMAT_DEFAULT,
     DamageSettings,
     KeepSettings,
     Settings,
     SnapshotSettings,
-    keys_of,
     merged,
 )
 from litekeep.config.values import allowed_of, value_of

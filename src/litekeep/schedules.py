@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 import litekeep
 from litekeep.config.places import is_url, kind_of, places_of_listed, state_folder
-from litekeep.config.settings import DISTANT, SecretSource, Settings, StoreSettings, keys_of
+from litekeep.config.keys import SecretSource, keys_of
+from litekeep.config.settings import DISTANT, Settings, StoreSettings
 from litekeep.dockername import DockerName
 from litekeep.errors import UserError
 from litekeep.host.schedule import VARIABLES_FILE, Schedule, Task, refuse_unwritable

@@ -22,24 +22,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from litekeep.config.keys import Key, keys_of
 from litekeep.config.lines import find_line
 from litekeep.config.places import Place, kind_of, places_of_listed
 from litekeep.config.settings import (
     DISTANT,
     FORMAT_DEFAULT,
     LEVELS,
+    AppriseSettings,
     AssertSettings,
     DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
-    Key,
+    NotifySettings,
+    PingSettings,
     RetentionSettings,
     Settings,
     SnapshotSettings,
     StatusSettings,
     StoreSettings,
-    keys_of,
+    WebhookSettings,
 )
 from litekeep.config.values import allowed_of, is_name, near_of, shown, value_of
 from litekeep.errors import ConfigError
@@ -47,7 +50,7 @@ from litekeep.paths import is_file
 
 SIZE_MAX = 1 << 20
 
-_TABLES = ("snapshot", "retention", "damage", "drill", "status", "store", "database")
+_TABLES = ("snapshot", "retention", "damage", "drill", "status", "notify", "store", "database")
 _TABLE = Key("text", "A table, not a value.")
 
 Section = TypeVar("Section")
@@ -179,6 +182,7 @@ class _Reader:
         for number, database in enumerate(databases, 1):
             self._refuse_unknown_stores(database, stores, _Place("database", number))
         drill = self._drill(tables.get("drill", {}), [item.name for item in databases])
+        notify = self._notify(tables.get("notify", {}))
         settings = Settings(
             **values,
             snapshot=snapshot,
@@ -186,6 +190,7 @@ class _Reader:
             damage=damage,
             status=status,
             drill=drill,
+            notify=notify,
             stores=stores,
             databases=databases,
             file=self._path,
@@ -209,6 +214,21 @@ class _Reader:
                 )
         rest = self._one({n: v for n, v in table.items() if n != "assert"}, "drill", DrillSettings)
         return dataclasses.replace(rest, assertions=asserts)
+
+    def _notify(self, table: Any) -> NotifySettings:
+        if not isinstance(table, dict):
+            raise self._no_table("notify", table, "a table, [notify]")
+        parts = ("ping", "webhook", "apprise")
+        known = [name for name, _ in keys_of(NotifySettings)]
+        self._refuse_unknown(table, [*known, *parts], _Place("notify"))
+        webhooks = self._many(table.get("webhook", []), "notify.webhook", WebhookSettings)
+        services = self._many(table.get("apprise", []), "notify.apprise", AppriseSettings)
+        self._refuse_twins("notify.webhook", [item.name for item in webhooks])
+        self._refuse_twins("notify.apprise", [item.name for item in services])
+        ping = self._one(table.get("ping", {}), "notify.ping", PingSettings)
+        own = {name: value for name, value in table.items() if name not in parts}
+        rest = self._one(own, "notify", NotifySettings)
+        return dataclasses.replace(rest, ping=ping, webhooks=webhooks, services=services)
 
     def _one(self, table: Any, name: str, section: type[Section]) -> Section:
         place = _Place(name)
@@ -363,8 +383,11 @@ class _Reader:
         return self._path.absolute().parent / text
 
     def _no_table(self, name: str, found: Any, allowed: str) -> ConfigError:
+        table, _, key = name.rpartition(".")
+        # Where a URL that is a secret is looked for, what stands there may be one.
+        kind = _TABLE if table != "notify" else dataclasses.replace(_TABLE, kind="secret")
         return ConfigError(
-            f"{self._where(_Place(), name)}: {name} is {shown(_TABLE, found)}",
+            f"{self._where(_Place(table), key)}: {name} is {shown(kind, found)}",
             hint=f"Allowed: {allowed}.",
         )
 

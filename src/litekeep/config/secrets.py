@@ -15,7 +15,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from litekeep.config.settings import SecretSource
+from litekeep.config.keys import SecretSource
 from litekeep.errors import ConfigError
 from litekeep.secret import Secret
 

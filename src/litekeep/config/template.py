@@ -11,18 +11,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from litekeep.config.keys import Key, keys_of
 from litekeep.config.places import kind_of
 from litekeep.config.settings import (
     DamageSettings,
     DatabaseSettings,
     DrillSettings,
-    Key,
+    NotifySettings,
+    PingSettings,
     RetentionSettings,
     Settings,
     SnapshotSettings,
     StatusSettings,
     StoreSettings,
-    keys_of,
 )
 
 _EXAMPLES = {
@@ -35,6 +36,7 @@ _EXAMPLES = {
     "ca_file": "/etc/ssl/private-ca.pem",
     "credentials_file": "/etc/litekeep/google.json",
     "state_dir": "/var/lib/litekeep",
+    **{job: f"https://hc-ping.com/your-ping-key/{job}" for job, _ in keys_of(PingSettings)},
 }
 _HEAD = """\
 # Litekeep's configuration.  Relative paths start from the folder of this file.
@@ -46,6 +48,14 @@ _ASSERT = """\
 #
 # [[drill.assert]]
 # sql = "SELECT count(*) > 0 FROM orders"
+"""
+
+_CHANNELS = """\
+# Who is told of failures, and of backups that are too old; try it with: litekeep notify test
+#
+# [[notify.apprise]]
+# name = "mail"
+# url = { file = "/etc/litekeep/mail-url" }    # mailtos://user:password@example.com
 """
 
 
@@ -70,6 +80,9 @@ def template(
     parts.append(_section("[status]", StatusSettings, {}))
     parts.append(_section("[drill]", DrillSettings, {}))
     parts.append(_ASSERT)
+    parts.append(_section("[notify]", NotifySettings, {}))
+    parts.append(_section("[notify.ping]", PingSettings, {}))
+    parts.append(_CHANNELS)
     for name, url in stores:
         parts.append(_section("[[store]]", StoreSettings, {"name": name, "url": url}))
     if not stores:
@@ -119,6 +132,8 @@ def example(name: str, key: Key, stores: Sequence[str] = ()) -> str:
     >>> example("level", Key("number", "How hard.", low=0, high=22))
     '1'
     """
+    if key.kind == "words":
+        return f"[{', '.join(map(toml_text, key.allowed[:3]))}]"
     if key.allowed:
         return toml_text(key.allowed[0])
     if name in _EXAMPLES:

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from litekeep.config.keys import Key, SecretSource
 from litekeep.config.places import is_url
-from litekeep.config.settings import Key, SecretSource
 from litekeep.dockername import Address, is_docker, parse_docker
 from litekeep.errors import UserError
 from litekeep.units import parse_duration, parse_share, parse_size, show_duration
@@ -45,8 +45,8 @@ def value_of(key: Key, found: Any, full_path: Callable[[str], Path]) -> Any:
             return found
         raise ValueError("not allowed")
     match key.kind, found:
-        case "names", list() if found and all(isinstance(item, str) and item for item in found):
-            return tuple(found)
+        case "names" | "words", list() if found and _are_texts(key, found):
+            return tuple(dict.fromkeys(found))
         case "path", str() if found:
             return full_path(found)
         case "database", str() if found:
@@ -71,6 +71,8 @@ def value_of(key: Key, found: Any, full_path: Callable[[str], Path]) -> Any:
 
 def allowed_of(key: Key) -> str:
     """Return what a key may hold, for a person."""
+    if key.kind == "words":
+        return "a list with some of " + ", ".join(f'"{value}"' for value in key.allowed)
     if key.allowed:
         return " or ".join(f'"{value}"' for value in key.allowed)
     return {
@@ -173,6 +175,10 @@ def _is_number(key: Key, found: Any) -> bool:
 
 def _is_text(key: Key, found: Any) -> bool:
     return isinstance(found, str) and bool(found) and (not key.allowed or found in key.allowed)
+
+
+def _are_texts(key: Key, found: list[Any]) -> bool:
+    return all(_is_text(key, item) for item in found)
 
 
 def _is_prefix(text: str) -> bool:

@@ -11,20 +11,23 @@ from hypothesis import strategies as st
 
 from litekeep.codec.formats import codec_named
 from litekeep.config.file import find_file, read_file, read_text
+from litekeep.config.keys import SecretSource, keys_of
 from litekeep.config.settings import (
     FORMATS,
     LEVELS,
+    AppriseSettings,
     AssertSettings,
     DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
+    NotifySettings,
+    PingSettings,
     RetentionSettings,
-    SecretSource,
     Settings,
     SnapshotSettings,
     StoreSettings,
-    keys_of,
+    WebhookSettings,
 )
 from litekeep.errors import ConfigError
 
@@ -283,7 +286,8 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
 
 def test_every_setting_is_a_key_or_a_section():
     """Nothing can be set that the reader does not know."""
-    sections = {"snapshot", "retention", "damage", "drill", "status", "stores", "databases", "file"}
+    sections = {"snapshot", "retention", "damage", "drill", "status", "notify"}
+    sections |= {"stores", "databases", "file"}
     fields = set(Settings.__dataclass_fields__)
 
     assert fields == {name for name, _ in keys_of(Settings)} | sections
@@ -303,9 +307,10 @@ SECTIONS = (
     RetentionSettings,
     DamageSettings,
     DrillSettings,
+    NotifySettings,
 )
 KEYS = sorted({name for section in SECTIONS for name, _ in keys_of(section)} | {"assert"})
-TABLES = ["", "snapshot", "retention", "damage", "drill", "status", "store", "database"]
+TABLES = ["", "snapshot", "retention", "damage", "drill", "status", "notify", "store", "database"]
 
 
 @given(st.sampled_from(TABLES), st.sampled_from(KEYS), TOML_VALUES)
@@ -315,7 +320,7 @@ def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value)
 
     tables = {key: value}
     if table:
-        tables = {table: tables if table in TABLES[:6] else [{"name": "a", **tables}]}
+        tables = {table: tables if table in TABLES[:7] else [{"name": "a", **tables}]}
     try:
         _Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
     except ConfigError as error:
@@ -386,6 +391,83 @@ def test_a_question_to_a_database_that_is_not_listed_is_an_error(tmp_path):
     text = '[[drill.assert]]\nsql = "SELECT 1"\ndatabase = "ap"\n[[database]]\npath = "app.db"\n'
     with pytest.raises(ConfigError, match=r"line 3: no database is called 'ap'"):
         read_text(text, tmp_path / "litekeep.toml", {})
+
+
+NOTIFY = """
+[notify]
+on = ["failure", "success", "failure"]
+repeat = "2h"
+timeout = "5s"
+
+[notify.ping]
+backup = "https://ping.example.com/1"
+drill = { env = "PING_DRILL" }
+
+[[notify.webhook]]
+name = "ops"
+url = { file = "hook" }
+secret = { env = "HOOK_KEY" }
+
+[[notify.apprise]]
+name = "mail"
+url = "mailtos://me:hunter2@example.com"
+on = ["stale"]
+"""
+
+
+def test_who_is_told_of_what_is_read_with_each_of_its_keys():
+    found = read(NOTIFY)
+
+    assert found.notify == NotifySettings(
+        on=("failure", "success"),
+        repeat=7200.0,
+        timeout=5.0,
+        ping=PingSettings(
+            backup=SecretSource("text", "https://ping.example.com/1"),
+            drill=SecretSource("env", "PING_DRILL"),
+        ),
+        webhooks=(
+            WebhookSettings(
+                name="ops",
+                url=SecretSource("file", "/etc/app/hook"),
+                secret=SecretSource("env", "HOOK_KEY"),
+            ),
+        ),
+        services=(
+            AppriseSettings(
+                name="mail",
+                url=SecretSource("text", "mailtos://me:hunter2@example.com"),
+                on=("stale",),
+            ),
+        ),
+    )
+    assert "hunter2" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('[notify]\non = ["fail"]', "line 2: notify.on is a list", '"failure", "stale"'),
+        ("[notify]\non = []", "line 2: notify.on is an empty list", '"failure", "stale"'),
+        ('[notify]\nping = "https://h/u"', "line 2: notify.ping is text", "a table, [notify.ping]"),
+        ('[notify.ping]\nbackups = "u"', "line 2: unknown key notify.ping.backups", "backup?"),
+        ('[[notify.webhook]]\nname = "a"', "line 1: notify.webhook[1].url is missing", "Add url"),
+        ("[notify.apprise]", "notify.apprise is a table", "each a [[notify.apprise]]"),
+        ('[notify]\ntimeout = "0s"', "line 2: notify.timeout is", "at least 1.0 s"),
+    ],
+)
+def test_a_wrong_word_on_who_is_told_is_named(text, message, hint):
+    error = refused(text)
+
+    assert message in error.message
+    assert hint in (error.hint or "")
+    assert "https://h/u" not in error.message
+
+
+def test_two_webhooks_of_one_name_are_refused():
+    one = '[[notify.webhook]]\nname = "a"\nurl = "u"\n'
+
+    assert "two of [[notify.webhook]] are called 'a'" in refused(one * 2).message
 
 
 STORE = '[[store]]\nname = "a"\nurl = "{}"\n'

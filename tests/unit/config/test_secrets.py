@@ -7,8 +7,8 @@ import sys
 import boto3
 import pytest
 
+from litekeep.config.keys import SecretSource
 from litekeep.config.secrets import fetch_secret
-from litekeep.config.settings import SecretSource
 from litekeep.errors import ConfigError, MissingExtra
 from litekeep.secret import Secret
 

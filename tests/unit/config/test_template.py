@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from litekeep.config.file import read_text
-from litekeep.config.settings import StoreSettings, keys_of
+from litekeep.config.keys import keys_of
+from litekeep.config.settings import StoreSettings
 from litekeep.config.template import template
 from litekeep.config.values import is_name
 
