@@ -29,6 +29,7 @@ Every error this package raises on purpose.
   + ProofError                  exit 40   what was restored is not what was promised
     - DrillFailed               exit 41
     - Stale                     exit 42
+  + NotTold                     exit 50   somebody could not be notified
   + AlreadyRunning              exit 75
 
 Anything else that escapes is a bug and shows a traceback (exit 70).
@@ -224,6 +225,12 @@ class Stale(ProofError):
     """The newest backup or proof is older than configured."""
 
     exit_code = 42
+
+
+class NotTold(LitekeepError):
+    """A channel could not be told of something."""
+
+    exit_code = 50
 
 
 class AlreadyRunning(LitekeepError):

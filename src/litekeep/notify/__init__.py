@@ -1,0 +1,1 @@
+"""Telling people: what is told, through which channels, and what they know already."""
