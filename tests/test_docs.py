@@ -25,18 +25,23 @@ from litekeep.cli.main import COMMANDS, group
 from litekeep.config import environment
 from litekeep.config.keys import keys_of
 from litekeep.config.settings import (
+    AppriseSettings,
     AssertSettings,
     DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
+    NotifySettings,
+    PingSettings,
     RetentionSettings,
     Settings,
     SnapshotSettings,
     StatusSettings,
     StoreSettings,
+    WebhookSettings,
 )
 from litekeep.documents import SELF_SHA256
+from litekeep.notices import VARIABLES
 from litekeep.repository.manifest import Manifest
 from tests.documentation import TOP, codes_in, tables_of
 
@@ -118,6 +123,10 @@ def test_the_common_options_are_listed():
         ("## `[retention]`", RetentionSettings),
         ("## `[damage]`", DamageSettings),
         ("## `[status]`", StatusSettings),
+        ("## `[notify]`", NotifySettings),
+        ("## `[notify.ping]`", PingSettings),
+        ("## `[[notify.webhook]]`", WebhookSettings),
+        ("## `[[notify.apprise]]`", AppriseSettings),
         ("## `[drill]`", DrillSettings),
         ("## `[[drill.assert]]`", AssertSettings),
         ("## `[[store]]`", StoreSettings),
@@ -168,7 +177,7 @@ def test_every_variable_of_the_environment_is_listed():
     listed = {codes_in(cell)[0] for cell in first_cells(DOCS / "configuration.md", "variable")}
     read = set(re.findall(r"^ {4}([A-Z][A-Z0-9_]+) ", environment.__doc__ or "", re.MULTILINE))
 
-    assert listed == read | {"LITEKEEP_CONFIG", "LITEKEEP_STATE"}
+    assert listed == read | VARIABLES | {"LITEKEEP_CONFIG", "LITEKEEP_STATE"}
 
 
 def test_every_exit_code_is_listed_with_its_errors():
@@ -254,7 +263,8 @@ def test_the_dependencies_are_those_of_the_lock():
         re.findall(r"^([a-z0-9-]+)==", (TOP / "requirements/runtime.txt").read_text(), re.MULTILINE)
     )
     wanted = [*project["dependencies"], *project["optional-dependencies"]["aws"]]
-    wanted += project["optional-dependencies"]["docker"]
+    for extra in ("docker", "notify"):
+        wanted += project["optional-dependencies"][extra]
 
     names = {re.split(r"[><=;\[ ]", item)[0].replace(".", "-") for item in wanted}
     assert names <= locked
@@ -269,9 +279,8 @@ def test_no_address_of_an_index_is_in_the_lock():
 def test_every_module_imported_is_declared():
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    declared = " ".join([*project["dependencies"], *extras["aws"], *extras["docker"]]).replace(
-        "-", "_"
-    )
+    optional = [*extras["aws"], *extras["docker"], *extras["notify"]]
+    declared = " ".join([*project["dependencies"], *optional]).replace("-", "_")
     found = {
         ((isinstance(node, ast.ImportFrom) and node.module) or alias.name).split(".")[0]
         for path in Path(litekeep.__file__).parent.rglob("*.py")
@@ -356,4 +365,5 @@ def test_every_settings_class_is_looked_at():
         *("Settings", "SnapshotSettings", "StoreSettings", "DatabaseSettings"),
         *("RetentionSettings", "KeepSettings", "DrillSettings", "AssertSettings"),
         *("DamageSettings", "StatusSettings"),
+        *("NotifySettings", "PingSettings", "WebhookSettings", "AppriseSettings"),
     }

@@ -48,9 +48,9 @@ def test_the_wheel_says_version_licence_and_extras(wheel: Path):
 
     assert f"\nVersion: {VERSION}\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    assert {f"\nProvides-Extra: {extra}\n" in metadata for extra in ("aws", "docker", "all")} == {
-        True
-    }
+    assert {
+        f"\nProvides-Extra: {extra}\n" in metadata for extra in ("aws", "docker", "notify", "all")
+    } == {True}
 
 
 def test_what_is_unpacked_from_the_wheel_runs(wheel: Path, tmp_path: Path):

@@ -37,6 +37,7 @@ ROOMS: dict[str, set[str]] = {
     "codec": set(),
     "host": set(),
     "aws": set(),
+    "notify": set(),
     "store": {"aws"},
     # How things lie in a store.
     "repository": {"store", "ltx", "codec"},
@@ -49,12 +50,13 @@ ROOMS: dict[str, set[str]] = {
     "sources": {"lookup", "opening", "config", "engine", "repository", "codec", "sqlite"},
     "status": {"sources", "engine", "repository"},
     "jobs": {"sources", "opening", "config", "engine", "repository", "codec", "sqlite"},
-    "schedules": {"config", "host"},
+    "schedules": {"config", "host", "notices"},
+    "notices": {"config", "notify"},
     "library": {"config", "sources", "jobs", "engine", "host"},
     # Thin over them all.
     "cli": {
         *("library", "schedules", "status", "sources", "jobs", "opening"),
-        *("config", "engine", "host"),
+        *("config", "engine", "host", "notices", "notify"),
     },
     "__init__": {"library", "engine"},
     "__main__": {"cli"},
@@ -94,6 +96,7 @@ ONLY_IN: dict[str, set[str]] = {
     # where apsw is never loaded.
     "sqlite3": {"cli/demo.py", "cli/demo_application.py"},
     "docker": {"host/docker.py"},
+    "apprise": {"notify/channels.py"},
     "isal": {"codec/gzip.py"},
     "lz4": {"ltx/frames.py"},
     "rich": {"cli/progress.py"},
@@ -104,7 +107,7 @@ ONLY_IN: dict[str, set[str]] = {
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Popen", "fork"}
 CLOCK_READERS = {"now", "utcnow", "today"}
 #: Imported in functions only: an extra, or too slow to be loaded for nothing.
-ALWAYS_LATE = {"boto3", "botocore", "docker"}
+ALWAYS_LATE = {"boto3", "botocore", "docker", "apprise"}
 #: State, where the rest are values.
 STATEFUL = {"Fetched"}
 BAD_NAMES = re.compile(r"(^|_)(utils?|helpers?|common|misc|manager)(_|$)")

@@ -11,7 +11,8 @@ import click
 from litekeep.cli import output
 from litekeep.cli.events import Shown, listener
 from litekeep.cli.options import Options, common_options, complete_files, dry_run_option
-from litekeep.config.settings import FORMATS, SnapshotSettings
+from litekeep.cli.telling import Run, told
+from litekeep.config.settings import FORMATS, Settings, SnapshotSettings
 from litekeep.engine import events
 from litekeep.engine.backup import BackupJob, BackupResult, backup
 from litekeep.engine.prune import Policy, plan_prune, prune
@@ -62,16 +63,23 @@ def command(
     """
     settings = load_settings(options.config)
     how = SnapshotSettings(format=format_name, level=level, check=False if no_check else None)
-    jobs = backup_jobs(
-        settings,
-        database,
-        to=to,
-        how=how,
-        label=label,
-        allow_unsafe_file_system=allow_unsafe_file_system,
-    )
-    if is_dry_run:
-        return _show_plan(jobs, options)
+    # It is said at an engine's first event that a run has begun: before, another may be at work.
+    with told("backup", settings, is_on=not is_dry_run, is_started=False) as run:
+        jobs = backup_jobs(
+            settings,
+            database,
+            to=to,
+            how=how,
+            label=label,
+            allow_unsafe_file_system=allow_unsafe_file_system,
+        )
+        if is_dry_run:
+            return _show_plan(jobs, options)
+        return _run_all(jobs, settings, options, run)
+
+
+def _run_all(jobs: tuple[BackupJob, ...], settings: Settings, options: Options, run: Run) -> int:
+    """Back up each database and show it; return the exit code."""
     results: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
     prunes = prunes_after_backup(settings)
@@ -85,8 +93,9 @@ def command(
             if len(jobs) > 1 and not options.is_json and not options.is_quiet:
                 output.line(f"{job.name}: {job.database}")
             about = job.name if len(jobs) > 1 else ""
-            results.append(_run(job, options, failures, policies_of(job), about=about))
+            results.append(_run(job, options, failures, policies_of(job), run, about=about))
         except LitekeepError as error:
+            run.ended(job.name, error)
             # One database that fails does not keep the others from their backup.
             if len(jobs) == 1:
                 raise
@@ -104,15 +113,17 @@ def _run(
     options: Options,
     failures: list[LitekeepError],
     policies: tuple[Policy, ...],
+    run: Run,
     *,
     about: str,
 ) -> dict[str, Any]:
     """Make one backup and show it, and prune where it succeeded; return its JSON."""
     with listener(options, prefix="sqlite-backup", about=about) as shown:
-        result = backup(job, shown.hear)
+        result = backup(job, run.hears(shown.hear))
         if result.failure is None:
             _prune(policies, shown)
             shown.end(_summary(result), "Backup completed successfully")
+    run.ended(job.name, result.failure)
     if result.failure is not None:
         failures.append(result.failure)
         if not options.is_json:

@@ -13,7 +13,8 @@ from litekeep.cli import output
 from litekeep.cli.events import Shown, listener
 from litekeep.cli.options import Options, at_option, common_options, database_option
 from litekeep.cli.points import point_fields
-from litekeep.engine.drill import DrillResult, drill
+from litekeep.cli.telling import Run, told
+from litekeep.engine.drill import DrillJob, DrillResult, drill
 from litekeep.errors import LitekeepError, UserError
 from litekeep.jobs import drill_jobs
 from litekeep.sources import load_settings
@@ -49,14 +50,20 @@ def command(
     if is_random and at is not None:
         raise UserError("--at and --random contradict each other", hint="Give one of them.")
     settings = load_settings(options.config)
-    jobs = drill_jobs(
-        settings,
-        source,
-        name=database,
-        at="latest" if at is None else at,
-        is_random=is_random,
-        scratch=scratch,
-    )
+    with told("drill", settings) as run:
+        jobs = drill_jobs(
+            settings,
+            source,
+            name=database,
+            at="latest" if at is None else at,
+            is_random=is_random,
+            scratch=scratch,
+        )
+        return _run_all(jobs, options, run)
+
+
+def _run_all(jobs: tuple[tuple[str, DrillJob], ...], options: Options, run: Run) -> int:
+    """Drill each database and show it; return the exit code."""
     objects: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
     for name, job in jobs:
@@ -67,12 +74,14 @@ def command(
                 result = drill(job, shown.hear)
                 _show(result, shown)
         except LitekeepError as error:
+            run.ended(name, error)
             if len(jobs) == 1:
                 raise
             failure: LitekeepError | None = error
             objects.append({"database": name, "error": output.error_fields(error)})
         else:
             failure = result.failure
+            run.ended(name, failure)
             objects.append(as_json(result, name))
         if failure is not None:
             failures.append(failure)

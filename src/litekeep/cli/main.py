@@ -48,6 +48,7 @@ COMMANDS = {
     "undelete": "Bring a pruned snapshot back.",
     "accept": "Say that a suspect snapshot is fine.",
     "dump": "Write a database as SQL text.",
+    "notify": "Tell people, as a test, or that a unit of systemd failed.",
     "init": "Write a commented configuration.",
     "install": "Install the schedule, for systemd or cron.",
     "uninstall": "Remove the schedule.",

@@ -19,6 +19,8 @@ from litekeep.cli.options import (
     source_argument,
 )
 from litekeep.cli.points import show_time
+from litekeep.cli.telling import Run, told
+from litekeep.config.settings import Settings
 from litekeep.engine.prune import (
     Policy,
     PrunePlan,
@@ -27,9 +29,10 @@ from litekeep.engine.prune import (
     plan_prune,
     prune,
 )
+from litekeep.engine.retain import Keep
 from litekeep.errors import LitekeepError
 from litekeep.jobs import keep_of, prune_policies
-from litekeep.sources import find_sources, load_settings, zone_of
+from litekeep.sources import Source, find_sources, load_settings, zone_of
 from litekeep.units import show_size
 
 
@@ -61,7 +64,21 @@ def command(
     """
     settings = load_settings(options.config)
     keep = keep_of(rules) if rules else None
-    sources = find_sources(settings, source, name=database)
+    with told("prune", settings, is_on=not is_dry_run) as run:
+        sources = find_sources(settings, source, name=database)
+        return _run_all(sources, settings, keep, options, run, is_dry_run=is_dry_run)
+
+
+def _run_all(
+    sources: tuple[Source, ...],
+    settings: Settings,
+    keep: Keep | None,
+    options: Options,
+    run: Run,
+    *,
+    is_dry_run: bool,
+) -> int:
+    """Prune each database's stores and show it; return the exit code."""
     objects: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
     for item in sources:
@@ -69,9 +86,11 @@ def command(
             if len(sources) > 1:
                 shown.say(f"{item.name}:")
             stores = []
+            before = len(failures)
             for policy in prune_policies(settings, item.repositories, keep=keep):
                 zone = zone_of(settings)
                 stores.append(_prune(policy, shown, zone, failures, is_dry_run=is_dry_run))
+        run.ended(item.name, next(iter(failures[before:]), None))
         objects.append({"database": item.name, "stores": stores})
     if not options.is_json:
         for failure in failures:

@@ -12,6 +12,7 @@ import click
 from litekeep.cli import output
 from litekeep.cli.options import Options, common_options, database_option, source_argument
 from litekeep.cli.points import point_fields, show_time
+from litekeep.cli.telling import told
 from litekeep.sources import find_sources, load_settings, zone_of
 from litekeep.status import DatabaseStatus, Freshness, status_of
 
@@ -29,7 +30,10 @@ def command(source: str | None, database: str | None, options: Options) -> int:
     """
     settings = load_settings(options.config)
     limits = Freshness(settings.status.snapshot_within, settings.status.proof_within)
-    found = [status_of(item, limits) for item in find_sources(settings, source, name=database)]
+    with told("status", settings) as run:
+        found = [status_of(item, limits) for item in find_sources(settings, source, name=database)]
+        for status in found:
+            run.ended(status.name, status.failure)
     if options.is_json:
         output.json_object({"databases": [_as_json(item) for item in found]})
     elif not options.is_quiet:

@@ -18,10 +18,12 @@ from litekeep.cli.options import (
     source_argument,
 )
 from litekeep.cli.points import lack_fields
+from litekeep.cli.telling import Run, told
 from litekeep.config.places import state_folder
+from litekeep.config.settings import Settings
 from litekeep.engine.verify import VerifyResult, verify
 from litekeep.errors import LitekeepError
-from litekeep.sources import find_sources, load_settings
+from litekeep.sources import Source, find_sources, load_settings
 from litekeep.units import parse_share, show_size
 
 
@@ -44,10 +46,18 @@ def command(source: str | None, sample: str, database: str | None, options: Opti
     """
     settings = load_settings(options.config)
     share = parse_share(sample)
+    with told("verify", settings) as run:
+        sources = find_sources(settings, source, name=database)
+        return _run_all(sources, settings, share, options, run)
+
+
+def _run_all(
+    sources: tuple[Source, ...], settings: Settings, share: float, options: Options, run: Run
+) -> int:
+    """Verify each database's backups and show it; return the exit code."""
     state = state_folder(settings, os.environ)
     objects: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
-    sources = find_sources(settings, source, name=database)
     for item in sources:
         about = item.name if len(sources) > 1 else ""
         with listener(options, prefix="sqlite-verify", about=about) as shown:
@@ -55,6 +65,7 @@ def command(source: str | None, sample: str, database: str | None, options: Opti
                 shown.say(f"{about}:")
             result = verify(item.repositories, state=state, share=share, report=shown.hear)
             _show(result, shown)
+        run.ended(item.name, result.failure)
         objects.append(as_json(result, item.name))
         if result.failure is not None:
             failures.append(result.failure)
