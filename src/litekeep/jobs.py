@@ -15,8 +15,8 @@ from typing import Any
 from litekeep.clock import now
 from litekeep.codec.formats import codec_named
 from litekeep.config.environment import LOCAL, environment_keep
-from litekeep.config.places import state_folder
 from litekeep.config.keys import keys_of
+from litekeep.config.places import state_folder
 from litekeep.config.settings import (
     FORMAT_DEFAULT,
     DamageSettings,

@@ -15,13 +15,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import litekeep
-from litekeep.config.places import is_url, kind_of, places_of_listed, state_folder
 from litekeep.config.keys import SecretSource, keys_of
-from litekeep.config.settings import DISTANT, Settings, StoreSettings
+from litekeep.config.places import is_url, kind_of, places_of_listed, state_folder
+from litekeep.config.settings import DISTANT, Settings
 from litekeep.dockername import DockerName
 from litekeep.errors import UserError
 from litekeep.host.schedule import VARIABLES_FILE, Schedule, Task, refuse_unwritable
 from litekeep.host.volumes import path_of
+from litekeep.notices import VARIABLES
 from litekeep.paths import exists, is_file
 
 _OF_THE_CLOUD = ("AWS_", "AZURE_", "GOOGLE_")
@@ -147,19 +148,15 @@ def _files_named(settings: Settings) -> Iterator[Path]:
         for path in (store.credentials_file, store.ca_file):
             if path is not None:
                 yield path
-        for source in _secrets(store):
-            if source.kind == "file":
-                yield Path(source.value)
+    for source in _secrets(settings):
+        if source.kind == "file":
+            yield Path(source.value)
 
 
 def _variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the names of variables that a run by hand would read and a schedule would not."""
-    named = {
-        source.value
-        for store in settings.stores
-        for source in _secrets(store)
-        if source.kind == "env"
-    }
+    named = {source.value for source in _secrets(settings) if source.kind == "env"}
+    named |= VARIABLES & set(environ)
     yield from sorted(named)
     if any(kind_of(store.url) in DISTANT for store in settings.stores):
         for name in sorted(environ):
@@ -167,11 +164,13 @@ def _variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
                 yield name
 
 
-def _secrets(store: StoreSettings) -> Iterator[SecretSource]:
-    for name, key in keys_of(StoreSettings):
-        value = getattr(store, name)
-        if key.kind == "secret" and value is not None:
-            yield value
+def _secrets(settings: Settings) -> Iterator[SecretSource]:
+    told = settings.notify
+    for section in (*settings.stores, told.ping, *told.webhooks, *told.services):
+        for name, key in keys_of(type(section)):
+            value = getattr(section, name)
+            if key.kind == "secret" and value is not None:
+                yield value
 
 
 def _names_in(file: Path) -> frozenset[str]:

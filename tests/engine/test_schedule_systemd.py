@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.conftest import count_rows, make_database
 from tests.servers.machine import Machine, machine, why_not
+from tests.servers.receiver import Receiver, receiving
 
 pytestmark = [
     pytest.mark.engine,
@@ -176,6 +177,59 @@ def test_a_failure_is_told_of_in_the_journal(host: Machine):
     assert told["MESSAGE"].endswith("journalctl -u litekeep-backup.service")
     assert told["PRIORITY"] == "3"
     assert any("error: no database" in line for line in host.messages("litekeep-backup.service"))
+
+
+@pytest.fixture
+def pinged(booted: tuple[Machine, str]) -> Iterator[Receiver]:
+    """Who hears of each backup."""
+    variables = booted[0].root / "etc/default/litekeep"
+    before = variables.read_text()
+    with receiving() as receiver:
+        variables.write_text(f"{before}LITEKEEP_PING_URL={receiver.url}/backup\n")
+        yield receiver
+    variables.write_text(before)
+
+
+def end_of_report(host: Machine) -> None:
+    """Wait until the handler of failures has done its work."""
+    unit = "litekeep-failed@litekeep-backup.service.service"
+    host.wait(lambda: host.property(unit, "ActiveState") == "inactive", about=unit)
+    assert host.property(unit, "Result") == "success"
+
+
+def test_a_run_that_was_killed_is_told_of_by_its_unit(host: Machine, pinged: Receiver):
+    host.litekeep("install", "systemd")
+    kill = "ExecStart=/bin/sh -c 'kill -KILL $$$$'"
+    edit(host, "litekeep-backup.service", f"[Service]\nExecStart=\n{kill}\n")
+    host.run("systemctl", "daemon-reload")
+
+    host.run("systemctl", "start", "litekeep-backup.service", code=1)
+    host.wait(lambda: pinged.got != [], about="the ping")
+    end_of_report(host)
+
+    (got,) = pinged.got
+    assert got.path == "/backup/fail"
+    assert b"litekeep-backup.service ended: signal, KILL" in got.body
+    invocation = host.property("litekeep-backup.service", "InvocationID")
+    assert got.rid.replace("-", "") == invocation
+
+
+def test_what_a_run_told_itself_is_not_told_twice(host: Machine, pinged: Receiver):
+    host.litekeep("install", "systemd")
+    hidden = host.root / FOLDER / "app.db"
+    hidden.rename(hidden.with_name("elsewhere"))
+    told = len(host.journal("SYSLOG_IDENTIFIER=litekeep-failed"))
+    try:
+        host.run("systemctl", "start", "litekeep-backup.service", code=1)
+    finally:
+        hidden.with_name("elsewhere").rename(hidden)
+    host.wait(lambda: len(host.journal("SYSLOG_IDENTIFIER=litekeep-failed")) == told + 1)
+    end_of_report(host)
+
+    (got,) = pinged.got
+    assert b"no database at" in got.body
+    host.run("systemctl", "start", "litekeep-backup.service")
+    assert pinged.paths == ["/backup/fail", "/backup/start", "/backup"]
 
 
 def test_a_second_run_at_the_same_time_is_no_failure_and_says_so_once(host: Machine):

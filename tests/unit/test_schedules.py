@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from litekeep.config.settings import DatabaseSettings, Settings
+from litekeep.config.keys import SecretSource
+from litekeep.config.settings import (
+    DatabaseSettings,
+    NotifySettings,
+    PingSettings,
+    Settings,
+    WebhookSettings,
+)
 from litekeep.dockername import parse_docker
-from litekeep.schedules import _environment
+from litekeep.schedules import _environment, _files_named, _variables
 
 HOST = "unix:///run/mine.sock"
 
@@ -22,3 +29,15 @@ def test_the_engine_of_the_shell_is_asked_by_the_schedule_of_a_database_in_it(pa
 
     found = dict(_environment(settings, Path("/state"), {"DOCKER_HOST": HOST}))
     assert found == taken
+
+
+def test_the_addresses_of_who_is_told_are_found_by_the_schedule():
+    hook = WebhookSettings(
+        name="ops", url=SecretSource("env", "HOOK"), secret=SecretSource("file", "/etc/hook-key")
+    )
+    ping = PingSettings(drill=SecretSource("file", "/etc/ping"))
+    settings = Settings(notify=NotifySettings(ping=ping, webhooks=(hook,)))
+
+    assert list(_files_named(settings)) == [Path("/etc/ping"), Path("/etc/hook-key")]
+    environ = {"LITEKEEP_PING_URL": "https://h/u", "LITEKEEP_OTHER": "x"}
+    assert list(_variables(settings, environ)) == ["HOOK", "LITEKEEP_PING_URL"]

@@ -4,7 +4,8 @@ The units of systemd: a service and a timer for each task, and one that tells of
     litekeep-backup.timer     when; made up for after the machine was off, spread at random
     litekeep-backup.service   what, in a sandbox: of the whole machine it may write to the
                               folders that the configuration names, and to nothing else
-    litekeep-failed@.service  writes to the journal which of them failed
+    litekeep-failed@.service  writes to the journal which of them failed, and tells those
+                              whom the run could not tell itself, because it was killed
 
 Text is made here, and nothing is read or written.
 
@@ -119,10 +120,6 @@ def _service(schedule: Schedule, task: Task) -> str:
     if schedule.state != STATE_DEFAULT:
         folders.append(schedule.state)
     writable = _outermost(folders)
-    readable = _outermost([*schedule.readable, schedule.config, *_CREDENTIALS])
-    readable = [path for path in readable if path not in writable]
-    program, *arguments = schedule.command(task)
-    words = [quoted(program), *(quoted(word).replace("$", "$$") for word in arguments)]
     lines = [
         f"Description=Litekeep: {task.meaning}",
         "Wants=network-online.target",
@@ -135,12 +132,14 @@ def _service(schedule: Schedule, task: Task) -> str:
         "",
         "[Service]",
         "Type=oneshot",
-        f"ExecStart={' '.join(words)}",
+        f"ExecStart={_command(schedule.command(task))}",
         "# Another run of the same job is active: no failure.",
         "SuccessExitStatus=75",
         "User=root",
         f"EnvironmentFile=-{VARIABLES_FILE}",
-        *(f"Environment={quoted(f'{name}={value}')}" for name, value in schedule.environment),
+        *_environment(schedule),
+        "# Its run has an id, by which a failure is told once.",
+        "Environment=LITEKEEP_UNIT=%n",
         # A drill's scratch may be large: not into memory.
         "Environment=TMPDIR=/var/tmp",
         "TimeoutStartSec=24h",
@@ -148,11 +147,8 @@ def _service(schedule: Schedule, task: Task) -> str:
         "",
         "# Of the whole machine, what it may write to:",
     ]
-    if schedule.state == STATE_DEFAULT:
-        lines += ["StateDirectory=litekeep", "StateDirectoryMode=0700"]
-    if writable:
-        lines.append(f"ReadWritePaths={_words(writable, '-')}")
-    lines += ["", *_hidden(writable, readable), _SANDBOX.rstrip()]
+    lines += _state(schedule, writable)
+    lines += ["", *_hidden(writable, _readable(schedule, writable)), _SANDBOX.rstrip()]
     lines += [
         "CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER",
         "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
@@ -181,23 +177,55 @@ def _failed(schedule: Schedule) -> str:
         'echo "<3>$1 failed (${MONITOR_SERVICE_RESULT:-?} ${MONITOR_EXIT_STATUS:-});'
         ' see: journalctl -u $1"'
     ).replace("$", "$$")
+    told = _command((*schedule.program, "--config", str(schedule.config)))
+    writable = () if schedule.state == STATE_DEFAULT else (schedule.state,)
     lines = [
         "Description=Litekeep: tell that %i failed",
+        "After=network-online.target",
         "",
         "[Service]",
         "Type=oneshot",
         f"ExecStart=/bin/sh -c '{script}' litekeep %i",
+        f"ExecStart={told} notify failed %i",
         "SyslogIdentifier=litekeep-failed",
-        "DynamicUser=yes",
-        "ProtectHome=yes",
+        "User=root",
+        f"EnvironmentFile=-{VARIABLES_FILE}",
+        *_environment(schedule),
+        "TimeoutStartSec=5min",
+        "",
+        *_state(schedule, writable),
+        *_hidden(writable, _readable(schedule, writable)),
         _SANDBOX.rstrip(),
-        "CapabilityBoundingSet=",
-        "RestrictAddressFamilies=AF_UNIX",
-        "PrivateNetwork=yes",
-        "PrivateUsers=yes",
+        # To read secrets of its user's.
+        "CapabilityBoundingSet=CAP_DAC_OVERRIDE",
+        "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
         "ProtectProc=invisible",
     ]
     return f"{head_of(schedule, 'systemd')}[Unit]\n" + _text(lines)
+
+
+def _command(words: Sequence[str]) -> str:
+    program, *arguments = words
+    return " ".join([quoted(program), *(quoted(word).replace("$", "$$") for word in arguments)])
+
+
+def _environment(schedule: Schedule) -> list[str]:
+    return [f"Environment={quoted(f'{name}={value}')}" for name, value in schedule.environment]
+
+
+def _state(schedule: Schedule, writable: Sequence[Path]) -> list[str]:
+    lines = []
+    if schedule.state == STATE_DEFAULT:
+        lines += ["StateDirectory=litekeep", "StateDirectoryMode=0700"]
+    if writable:
+        lines.append(f"ReadWritePaths={_words(writable, '-')}")
+    return lines
+
+
+def _readable(schedule: Schedule, writable: Sequence[Path]) -> list[Path]:
+    """Return what is read, and lies where the sandbox hides it."""
+    paths = _outermost([*schedule.readable, schedule.config, *_CREDENTIALS])
+    return [path for path in paths if path not in writable]
 
 
 def _advice(task: Task, kind: str) -> str:
