@@ -21,6 +21,7 @@ import pytest
 
 import litekeep
 from litekeep import errors
+from litekeep.aws.bucket import RIGHTS
 from litekeep.cli.main import COMMANDS, group
 from litekeep.config import environment
 from litekeep.config.keys import keys_of
@@ -40,6 +41,8 @@ from litekeep.config.settings import (
     StoreSettings,
     WebhookSettings,
 )
+from litekeep.doctor.bucket import UPLOADS_RIGHT
+from litekeep.doctor.findings import CHECKS
 from litekeep.documents import SELF_SHA256
 from litekeep.notices import VARIABLES
 from litekeep.repository.manifest import Manifest
@@ -107,6 +110,29 @@ def test_a_page_lists_the_options_that_the_command_has(name: str):
 
     assert listed_options(page) == options_of(command_of(name)) - COMMON
     assert page.read_text().startswith(f"# litekeep {name}\n")
+
+
+def test_every_check_of_the_doctor_is_listed_in_the_order_of_the_output():
+    listed = [
+        codes_in(row[0])[0]
+        for table in tables_of(DOCS / "commands/doctor.md")
+        for row in table[1:]
+        if table[0] == ["check", "what it looks at"]
+    ]
+
+    assert listed == list(CHECKS)
+
+
+def test_every_right_that_a_question_about_a_bucket_takes_is_listed():
+    listed = {
+        code
+        for table in tables_of(DOCS / "commands/doctor.md")
+        for row in table[1:]
+        if table[0] == ["check", "right"]
+        for code in codes_in(row[1])
+    }
+
+    assert listed == {*RIGHTS.values(), UPLOADS_RIGHT}
 
 
 def test_the_common_options_are_listed():

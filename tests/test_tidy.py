@@ -53,9 +53,13 @@ ROOMS: dict[str, set[str]] = {
     "schedules": {"config", "host", "notices"},
     "notices": {"config", "notify"},
     "library": {"config", "sources", "jobs", "engine", "host"},
+    "doctor": {
+        *("status", "sources", "opening", "config", "engine", "repository", "store"),
+        *("host", "sqlite", "aws"),
+    },
     # Thin over them all.
     "cli": {
-        *("library", "schedules", "status", "sources", "jobs", "opening"),
+        *("library", "schedules", "doctor", "status", "sources", "jobs", "opening"),
         *("config", "engine", "host", "notices", "notify"),
     },
     "__init__": {"library", "engine"},

@@ -73,7 +73,7 @@ def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> Datab
     warnings = _set_aside(points)
     proof = _last_proof(points.points)
     if limits.proof_seconds is not None:
-        warnings += _unproved(proof, limits.proof_seconds, time)
+        warnings += unproved(proof, limits.proof_seconds, time)
     health: Health = "fail" if failures else "warn" if warnings else "ok"
     return DatabaseStatus(
         source.name,
@@ -124,11 +124,14 @@ def _last_proof(points: Sequence[RestorePoint]) -> Proof | None:
     return max(proofs, key=lambda proof: proof.time, default=None)
 
 
-def _unproved(proof: Proof | None, seconds: float, time: datetime) -> list[str]:
+def unproved(proof: Proof | None, seconds: float | None, time: datetime) -> list[str]:
+    """Return why *proof* does not show that backups can be restored; *seconds* None: of any age."""
     if proof is None:
         return ["no drill has proved a snapshot"]
     if proof.result != "pass":
         return [f"the last drill: {proof.result}"]
+    if seconds is None:
+        return []
     age = (time - proof.time) / timedelta(seconds=1)
     allowed = f"at most {show_duration(seconds)} is allowed"
     return [f"the last proof is {show_duration(age)} old; {allowed}"] if age > seconds else []

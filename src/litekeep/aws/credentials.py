@@ -59,6 +59,7 @@ class Refused(StoreError):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"S3 refuses ({code or status})")
         self.code = code
+        self.status = status
         self.text = (
             f"Server returned non-2xx status code: {status}"
             f"<Code>{code}</Code><Message>{message}</Message>"

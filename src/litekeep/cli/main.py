@@ -41,6 +41,7 @@ COMMANDS = {
     "restore": "Bring a database back to a restore point.",
     "verify": "Compare stored bytes with their manifests and checksums.",
     "status": "Show whether each database is safe.",
+    "doctor": "Check databases, stores and the machine, with hints.",
     "drill": "Restore into scratch, check everything, record a proof.",
     "prune": "Remove the snapshots that retention lets go.",
     "hold": "Keep a restore point for ever.",

@@ -41,14 +41,13 @@ from litekeep.engine.again import FailedBefore, failed_before, hint_after
 from litekeep.engine.compress import compressed
 from litekeep.engine.damage import Limits, last_good, losses
 from litekeep.engine.deliver import Delivery, Placed, StoreOutcome
-from litekeep.engine.intent import is_pending
+from litekeep.engine.intent import refuse_pending
 from litekeep.engine.job import Job, clean_up, exclusive_job
 from litekeep.engine.origin import origin_of
 from litekeep.engine.source import refuse_second_name, refuse_unsafe, view_or_culprit
 from litekeep.engine.staging import Staging, opened_in_first
 from litekeep.engine.sums import Sums
 from litekeep.errors import (
-    DatabaseUnusable,
     IntegrityFailed,
     LitekeepError,
     UserError,
@@ -193,11 +192,7 @@ def backup(job: BackupJob, report: events.Report = events.ignore) -> BackupResul
     report = events.one_at_a_time(report)
     started = monotonic()
     real = resolve(database_at(job.database))
-    if is_pending(Path(real)):
-        raise DatabaseUnusable(
-            f"a restore of {real} was cut short",
-            hint="Run litekeep restore again: it completes the first one before its own.",
-        )
+    refuse_pending(Path(real))
     if not job.allow_unsafe_file_system:
         refuse_unsafe(real)
         refuse_second_name(real)
@@ -288,7 +283,7 @@ def _capture(
         if check is not None:
             stack.callback(check.end)
         view = live.view
-        delivery.start(time, _stored_size_max(view.size))
+        delivery.start(time, stored_size_max(view.size))
         sums = Sums(view, live.pages(), report)
         level = codec.level_default if job.level is None else job.level
         if not view.is_wal and level > codec.level_fast_max:
@@ -320,7 +315,7 @@ def _capture(
     return _Captured(view, time, checked, sums.sha256, sums.checksum, held_seconds)
 
 
-def _stored_size_max(size: int) -> int:
+def stored_size_max(size: int) -> int:
     """Bound what any codec makes of *size* bytes: a little more where they are noise."""
     return size + size // 64 + (1 << 16)
 

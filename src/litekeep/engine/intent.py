@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from litekeep import faults
-from litekeep.errors import UserError
+from litekeep.errors import DatabaseUnusable, UserError
 from litekeep.store.files import fsync_folder
 from litekeep.store.temporary import temporary_file
 
@@ -59,13 +59,20 @@ class Intent:
     keeps_undo: bool
 
 
-def is_pending(target: Path) -> bool:
+def refuse_pending(target: Path) -> None:
     """
-    Say whether a swap over *target* was cut short and the target is not whole meanwhile.
+    Raise if a swap over *target* was cut short and the target is not whole meanwhile.
 
     Where only the intent is left, the target is the whole old or the whole new database.
+
+    Raises:
+        DatabaseUnusable: It was.
     """
-    return intent_of(target).exists() and prepared_of(target).exists()
+    if intent_of(target).exists() and prepared_of(target).exists():
+        raise DatabaseUnusable(
+            f"a restore of {target} was cut short",
+            hint="Run litekeep restore again: it completes the first one before its own.",
+        )
 
 
 def intent_of(target: Path) -> Path:

@@ -246,14 +246,22 @@ def _checked(plan: RestorePlan) -> RestorePlan:
     if not plan.services:
         with users_named(plan.address, target):
             refuse_if_open(target, assume_stopped=plan.assume_stopped)
-    room = os.statvfs(target.parent)
-    free = room.f_bavail * room.f_frsize
     if plan.size is not None:
-        _refuse_without_room(target.parent, free, plan.size)
+        refuse_without_room(target.parent, plan.size)
     return plan
 
 
-def _refuse_without_room(folder: Path, free: int, size: int) -> None:
+def refuse_without_room(folder: Path, size: int) -> None:
+    """
+    Raise if a database of *size* bytes cannot be restored into *folder*.
+
+    The undo copy takes none: it is a second name of the old file.
+
+    Raises:
+        NoSpace: The disk has not as much free, and a little to spare.
+    """
+    room = os.statvfs(folder)
+    free = room.f_bavail * room.f_frsize
     margin = min(_MARGIN, size // 16)
     if free < size + margin:
         raise NoSpace(

@@ -56,7 +56,7 @@ def refuse_second_name(real: str) -> None:
     Raises:
         UnsafeFileSystem: There is another name, and no log beside this one.
     """
-    if _has_other_name(real) and not _has_log(real):
+    if has_other_name(real) and not _has_log(real):
         raise UnsafeFileSystem(
             f"{real} has another name too (a hard link), and no log beside this one: what was "
             "committed may stand in the log beside the other",
@@ -65,8 +65,8 @@ def refuse_second_name(real: str) -> None:
         )
 
 
-def _has_other_name(real: str) -> bool:
-    """Leave out the names that a restore gives, which no application uses."""
+def has_other_name(real: str) -> bool:
+    """Say whether a file has another name; those that a restore gives are used by nobody."""
     status = os.stat(real)
     if status.st_nlink < 2:
         return False

@@ -40,6 +40,7 @@ _NO_PROGRAM = (126, 127)
 SERVICE_LABEL = "com.docker.compose.service"
 VOLUME_LABEL = "com.docker.compose.volume"
 PROJECT_LABEL = "com.docker.compose.project"
+FOLDER_LABEL = "com.docker.compose.project.working_dir"
 SWARM_LABEL = "com.docker.swarm.service.name"
 
 
@@ -58,8 +59,9 @@ class Container:
     """
     A container.
 
-    `service` is what Compose calls it, in `project`; `swarm` the Swarm's service that would
-    start it again; `is_removed_at_end` says that it was started with ``--rm``.
+    `service` is what Compose calls it, in `project`, whose files lie in `folder`; `swarm` the
+    Swarm's service that would start it again; `is_removed_at_end` says that it was started
+    with ``--rm``; `state` is the engine's word, or its health check's where that fails.
     """
 
     id: str
@@ -71,6 +73,8 @@ class Container:
     is_removed_at_end: bool
     stop_seconds: int
     mounts: tuple[Mount, ...]
+    state: str
+    folder: str
 
     def __str__(self) -> str:
         service = f" (service {self.service})" if self.service not in ("", self.name) else ""
@@ -324,7 +328,15 @@ def _container(attrs: Mapping[str, Any] | None) -> Container | None:
         is_removed_at_end=bool((attrs.get("HostConfig") or {}).get("AutoRemove")),
         stop_seconds=config.get("StopTimeout") or _STOP_SECONDS_DEFAULT,
         mounts=tuple(_mounts(attrs)),
+        state=_state(attrs.get("State") or {}),
+        folder=labels.get(FOLDER_LABEL, ""),
     )
+
+
+def _state(attrs: Mapping[str, Any]) -> str:
+    # Podman writes Healthcheck, and both leave it out where there is none.
+    health = (attrs.get("Health") or attrs.get("Healthcheck") or {}).get("Status")
+    return "unhealthy" if health == "unhealthy" else str(attrs.get("Status") or "unknown")
 
 
 def _mounts(attrs: Mapping[str, Any]) -> Iterator[Mount]:

@@ -11,7 +11,7 @@ See proc_pid_fd(5) and proc_locks(5).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,14 @@ def lock_holders(path: Path, *, proc: Path = PROC) -> tuple[Process, ...]:
         if len(fields) >= 6 and fields[1] == "POSIX" and fields[5] == place
     }
     return tuple(Process(i, _command(i, proc)) for i in sorted(ids) if i > 0 and i != os.getpid())
+
+
+def named(names: Sequence[str], *, proc: Path = PROC) -> tuple[Process, ...]:
+    """Return the processes whose program has one of *names*."""
+    if not proc.is_dir():
+        return ()
+    found = (Process(i, _command(i, proc)) for i in _process_ids(proc))
+    return tuple(process for process in found if process.command in names)
 
 
 def _process_ids(proc: Path) -> Iterable[int]:

@@ -5,6 +5,7 @@ Connections to databases that are not ours: how one is opened, and what is refus
     prime              reads a row, so that locks and log are as SQLite wants them
     roll_back          the one write: a hot journal must be undone before anybody can read
     refuse_to_litter   SQLite would make a log here that we could not remove
+    library_version    of the SQLite that all this is done with
 
 SQLite takes a log, or a journal, beside a file of no bytes for a remnant of another
 database, and deletes it, even where it opens read-only.  So that state is never opened.
@@ -44,7 +45,7 @@ def connect(
             hint="Move the database to a folder of a shorter path; links are followed, so a link "
             "does not help.",
         )
-    _refuse_orphan_log(real)
+    refuse_orphan_log(real)
     flags = apsw.SQLITE_OPEN_READWRITE if is_writable else apsw.SQLITE_OPEN_READONLY
     connection = apsw.Connection(real, flags=flags)
     connection.set_busy_timeout(int(busy_timeout_seconds * 1000))
@@ -54,8 +55,13 @@ def connect(
     return connection
 
 
-def _refuse_orphan_log(real: str) -> None:
-    """Raise if SQLite would delete what may be all that is left of a database."""
+def refuse_orphan_log(real: str) -> None:
+    """
+    Raise if SQLite would delete what may be all that is left of a database.
+
+    Raises:
+        DatabaseUnusable: The file holds no bytes, and its log or its journal does.
+    """
     if _size(real) != 0:
         return
     if _size(f"{real}-wal") > 0:
@@ -94,6 +100,11 @@ def harden(connection: apsw.Connection) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0)
 
 
+def library_version() -> str:
+    """Return the version of the SQLite that this package uses."""
+    return apsw.sqlite_lib_version()
+
+
 def prime(connection: apsw.Connection) -> None:
     """Read a row, so that the connection has the file's state."""
     connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
@@ -123,7 +134,7 @@ def refuse_to_litter(real: str) -> None:
 
     They would be ours, and the application might not be able to write to them.
     """
-    if not (_may_write(real) and _may_write(os.path.dirname(real))):
+    if not (may_write(real) and may_write(os.path.dirname(real))):
         is_mounted_read_only = os.statvfs(real).f_flag & os.ST_RDONLY
         raise DatabaseUnusable(
             f"{real} is in WAL mode and nobody has it open: to read it then takes permission to "
@@ -134,5 +145,6 @@ def refuse_to_litter(real: str) -> None:
         )
 
 
-def _may_write(path: str) -> bool:
+def may_write(path: str) -> bool:
+    """Say whether this process may write to a file or a folder."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)

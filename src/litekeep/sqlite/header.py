@@ -39,12 +39,14 @@ class Header:
     """
     What the header says; nothing of it is checked against the file's size.
 
-    `page_count` is None where an old SQLite wrote last, and did not keep it.
+    `page_count` is None where an old SQLite wrote last, and did not keep it; `is_wal` is what
+    the read version names.
     """
 
     page_size: int
     page_count: int | None
     sqlite_version: str
+    is_wal: bool
 
 
 def read_header(data: bytes) -> Header:
@@ -78,7 +80,9 @@ def read_header(data: bytes) -> Header:
             "an ordinary one.",
         )
     is_kept = changes == valid_for and page_count > 0
-    return Header(page_size, page_count if is_kept else None, show_version(version))
+    return Header(
+        page_size, page_count if is_kept else None, show_version(version), read_version == 2
+    )
 
 
 def show_version(number: int) -> str:

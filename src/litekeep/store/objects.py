@@ -76,6 +76,11 @@ class ObjectsStore(Store):
         self._has_odd_keys = False  # whether obstore cannot list all that is there
 
     @property
+    def bucket(self) -> Bucket:
+        """The bucket itself, for questions about it and not about what it holds."""
+        return self._bucket
+
+    @property
     def address(self) -> str:
         return f"{self.url} at {self._bucket.connection.base_url}"
 
