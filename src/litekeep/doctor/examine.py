@@ -34,6 +34,7 @@ from litekeep.repository.layout import Repository
 from litekeep.sources import Database, Source, find_databases, load_settings, zone_of
 from litekeep.status import DatabaseStatus, Freshness, status_of
 from litekeep.store.options import StoreOptions
+from litekeep.store.unopened import url_without_secrets
 
 #: A doctor who waits for two minutes is of no use to a monitor, which gives up before.
 RETRY_SECONDS_MAX = 10.0
@@ -196,14 +197,13 @@ def _stores(
         store = by_name[repository.place]
         if kind_of(store.url) == "s3" and store.url not in looked:
             looked.add(store.url)
-            yield from _bucket(store, repository, found, store.url.partition("?")[0], around)
+            yield from _bucket(store, repository, found, around)
 
 
 def _bucket(
     store: StoreSettings,
     repository: Repository,
     found: Sequence[Finding],
-    about: str,
     around: Surroundings,
 ) -> Iterator[Finding]:
     """Check the bucket, once for all databases that share it; *found* is of the store."""
@@ -212,6 +212,7 @@ def _bucket(
     from litekeep.store.retry import RetryStore
 
     inner = repository.store.inner if isinstance(repository.store, RetryStore) else None
+    about = url_without_secrets(store.url)
     is_away = any(each.code == StoreUnavailable.exit_code for each in found)
     if is_away or not isinstance(inner, ObjectsStore):
         yield from unmade(bucket.NAMES, about, "store")

@@ -11,6 +11,7 @@ removes the file.  Keys are named, values never.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,12 @@ _EXAMPLES = (".example", ".sample", ".template", ".dist", ".defaults")
 
 def image_secrets(folder: Path) -> Iterator[Finding]:
     """Check a folder, which may be an image's build context."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    names = sorted(
+        entry.name
+        for entry in os.scandir(folder)
+        if (_is_dockerfile(entry.name) or _is_environment(entry.name) or _ignores(entry.name))
+        and entry.is_file()
+    )
     builds = [name for name in names if _is_dockerfile(name)]
     if not builds:
         yield ok(NAME, "", f"no Dockerfile in {folder}")
@@ -112,7 +118,11 @@ def _is_dockerfile(name: str) -> bool:
         lowered in ("dockerfile", "containerfile")
         or lowered.startswith("dockerfile.")
         or lowered.endswith(".dockerfile")
-    ) and not lowered.endswith(".dockerignore")
+    ) and not _ignores(name)
+
+
+def _ignores(name: str) -> bool:
+    return name.lower().endswith(".dockerignore")
 
 
 def _is_environment(name: str) -> bool:

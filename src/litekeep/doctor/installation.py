@@ -49,6 +49,7 @@ def secrets(settings: Settings, *, variables: Path = VARIABLES_FILE) -> Iterator
     """Check how secrets are kept: `secrets`; *variables* is where schedules find theirs."""
     found = [*_in_plain(settings)]
     files = {Path(s.value) for _, s in _sources(settings) if s.kind == "file"}
+    files |= {store.credentials_file for store in settings.stores if store.credentials_file}
     if _holds_secrets(variables):
         files.add(variables)
     for path in sorted(files):

@@ -17,7 +17,7 @@ from pathlib import Path
 from litekeep.doctor.database import Seen
 from litekeep.doctor.findings import Finding, ok, warn
 from litekeep.errors import DatabaseUnusable
-from litekeep.sqlite.connections import may_write, refuse_to_litter
+from litekeep.sqlite.connections import may_read, may_write, refuse_to_litter
 
 NAME = "permissions"
 
@@ -63,7 +63,7 @@ def _refuse_unreadable(seen: Seen, logs: list[Path]) -> None:
     if not logs:
         refuse_to_litter(str(seen.path))
     for path in logs:
-        if not os.access(path, os.R_OK, effective_ids=True):
+        if not may_read(str(path)):
             raise DatabaseUnusable(
                 f"user id {os.geteuid()} may not read {path}, so a backup cannot read the database",
                 hint="Run Litekeep as the application's user or as root.",

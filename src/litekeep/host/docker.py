@@ -336,7 +336,9 @@ def _container(attrs: Mapping[str, Any] | None) -> Container | None:
 def _state(attrs: Mapping[str, Any]) -> str:
     # Podman writes Healthcheck, and both leave it out where there is none.
     health = (attrs.get("Health") or attrs.get("Healthcheck") or {}).get("Status")
-    return "unhealthy" if health == "unhealthy" else str(attrs.get("Status") or "unknown")
+    # It stays as it was when the container ends.
+    is_unhealthy = attrs.get("Running") and health == "unhealthy"
+    return "unhealthy" if is_unhealthy else str(attrs.get("Status") or "unknown")
 
 
 def _mounts(attrs: Mapping[str, Any]) -> Iterator[Mount]:

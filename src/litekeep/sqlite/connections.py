@@ -145,6 +145,15 @@ def refuse_to_litter(real: str) -> None:
         )
 
 
+def may_read(path: str) -> bool:
+    """Say whether this process may read a file."""
+    return _may(path, os.R_OK)
+
+
 def may_write(path: str) -> bool:
     """Say whether this process may write to a file or a folder."""
-    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return _may(path, os.W_OK)
+
+
+def _may(path: str, right: int) -> bool:
+    return os.access(path, right, effective_ids=os.access in os.supports_effective_ids)

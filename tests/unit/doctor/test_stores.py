@@ -26,6 +26,7 @@ from litekeep.store.objects import ObjectsStore
 from litekeep.store.open import open_store
 from litekeep.store.retry import RetryStore
 from litekeep.store.unopened import UnopenedStore
+from tests.contract.conftest import PLACES
 from tests.servers.iam import add_identity
 from tests.servers.process import free_ports
 from tests.servers.s3 import S3Server
@@ -70,6 +71,15 @@ def test_a_real_s3_is_well_and_nothing_is_left_in_it(seaweedfs: S3Server):
     store = opened(seaweedfs, bucket)
 
     assert states(looked(store)) == ["ok"] * 4
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("kind", ["memory", "moto", "gcs", "azure"])
+def test_every_kind_of_store_is_well(kind: str, request: pytest.FixtureRequest):
+    store = PLACES[kind](request).open()
+
+    found = looked(store)
+    assert states(found) == ["ok"] * 4, found
     assert list(store.list()) == []
 
 
