@@ -15,6 +15,8 @@ from litekeep.doctor.dockerignore import is_ignored, parse_patterns
 from litekeep.host.docker import FOLDER_LABEL
 from tests.cli.conftest import Ran
 from tests.engine.conftest import VOLUME, start_application
+from tests.engine.test_docker import as_nobody
+from tests.interpreter import why_private
 from tests.servers.docker import DATABASE, INSTANCE, wait_for_rows, wait_until
 from tests.unit.doctor.test_images import MATCHES
 
@@ -99,6 +101,27 @@ def test_secrets_in_the_context_of_a_compose_project_that_uses_the_volume_are_to
     assert [each["state"] for each in told] == ["ok", "warn"]
     assert f"{project}/.env" in told[1]["detail"]
     assert "hunter2" not in ran.out
+
+
+@pytest.mark.skipif(why_private() is not None, reason=str(why_private()))
+def test_who_may_not_use_the_socket_or_enter_the_volume_is_told_so(engine, shell, application):
+    wait_for_rows(application, 1)
+    engine.socket.parent.chmod(0o755)
+
+    closed = as_nobody(shell, "doctor", NAME, "--json")
+    os.chmod(engine.socket, 0o666)
+    try:
+        entered = as_nobody(shell, "doctor", NAME, "--json")
+    finally:
+        os.chmod(engine.socket, 0o660)
+
+    checks = found(Ran(closed.returncode, closed.stdout, closed.stderr))
+    assert checks["docker"]["state"] == "fail", closed
+    assert "user id 65534 may not use the socket" in checks["docker"]["detail"]
+    assert "as root" in checks["docker"]["hint"]
+    checks = found(Ran(entered.returncode, entered.stdout, entered.stderr))
+    assert checks["docker"]["state"] == "ok", entered
+    assert "user id 65534 may not enter" in checks["database"]["detail"]
 
 
 def kept_by_docker(engine, folder: Path, text: str, path: str) -> bool:

@@ -15,6 +15,7 @@ from litekeep.doctor.findings import Finding, ok, warn
 from litekeep.errors import LitekeepError
 from litekeep.host.docker import Container, connected, listed
 from litekeep.host.volumes import users_of
+from litekeep.paths import is_folder
 from litekeep.sources import Database
 
 #: Words of the engine for a container that does not do its work.
@@ -83,7 +84,7 @@ def build_folders(database: Database, environ: Mapping[str, str]) -> tuple[Path,
             or any(mount.name == holder for mount in each.mounts)
         )
     }
-    return tuple(sorted(folder for folder in folders if folder.is_dir()))
+    return tuple(sorted(folder for folder in folders if is_folder(folder)))
 
 
 def _shown(containers: list[Container]) -> str:

@@ -267,7 +267,12 @@ def _backups(settings: Settings, patient: _Patient, around: Surroundings) -> Ite
 def _machine(around: Surroundings, databases: Sequence[Database]) -> Iterator[Finding]:
     yield from guarded(["schedule"], "", schedule)
     folders = [around.folder]
-    for database in databases:
-        folders += build_folders(database, around.environ)
+
+    def find() -> Iterator[Finding]:
+        for database in databases:
+            folders.extend(build_folders(database, around.environ))
+        return iter(())
+
+    yield from guarded(["image-secrets"], "", find)
     for folder in dict.fromkeys(folders):
         yield from guarded(["image-secrets"], "", partial(image_secrets, folder))

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from litekeep.aws.credentials import has_boto3
+from litekeep.config.keys import SecretSource, keys_of
 from litekeep.config.places import kind_of
-from litekeep.config.settings import SecretSource, Settings, StoreSettings, keys_of
+from litekeep.config.settings import Settings, StoreSettings
 from litekeep.dockername import DockerName
 from litekeep.doctor.findings import Finding, fail, ok, warn
 from litekeep.doctor.images import secret_keys

@@ -27,6 +27,7 @@ from litekeep.clock import Clock, now
 from litekeep.doctor.findings import Finding, fail, guarded, ok, unknown, unmade, warn
 from litekeep.doctor.space import nearest_folder
 from litekeep.errors import AccessDenied, BlobNotFound, ChecksumMismatch, LitekeepError
+from litekeep.paths import exists
 from litekeep.repository.layout import Repository
 from litekeep.sqlite.connections import may_write
 from litekeep.store.base import PROBE_NAME, Store, honours_conditions
@@ -101,8 +102,9 @@ def store_findings(
 def _missing_folder(repository: Repository, about: str) -> Finding | None:
     """Return what is to be said of a folder that is not there; it is not made for a test."""
     folder = repository.store.staging
-    if folder is None or (nearest := nearest_folder(folder)) == folder:
+    if folder is None or exists(folder):
         return None
+    nearest = nearest_folder(folder)
     if not may_write(str(nearest)):
         raise AccessDenied(
             f"the folder {folder} is not there, and user id {os.geteuid()} may not make it",

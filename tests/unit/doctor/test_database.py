@@ -20,6 +20,7 @@ from litekeep.doctor.database import Seen, look_at
 from litekeep.doctor.findings import Finding, guarded
 from litekeep.doctor.permissions import permissions
 from litekeep.doctor.space import space_for_backup, space_for_restore
+from litekeep.engine.intent import intent_of, prepared_of
 from litekeep.engine.undo import UNDO_MARK
 from litekeep.errors import (
     DatabaseUnusable,
@@ -104,6 +105,16 @@ def test_an_empty_file_is_worth_a_look_and_one_whose_log_is_not_empty_a_failure(
 
     (tmp_path / "app.db-wal").write_bytes(b"x" * 100)
     with pytest.raises(DatabaseUnusable, match="its log is not"):
+        seen(path)
+
+
+def test_a_restore_that_was_cut_short_is_a_failure(tmp_path: Path):
+    path = make(tmp_path / "app.db")
+    intent_of(path).touch()
+    assert seen(path)  # the target is whole
+    prepared_of(path).touch()
+
+    with pytest.raises(DatabaseUnusable, match="cut short"):
         seen(path)
 
 

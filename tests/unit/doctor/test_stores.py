@@ -103,7 +103,8 @@ def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path: Path):
 def test_a_file_in_the_place_of_a_folder_is_a_failure(tmp_path: Path):
     (tmp_path / "file").touch()
 
-    assert looked(DirectoryStore(tmp_path / "file"))["store"].state != "ok"
+    found = looked(DirectoryStore(tmp_path / "file"))["store"]
+    assert (found.state, bool(found.hint)) == ("fail", True)
 
 
 def test_the_guides_policy_suffices_and_what_stays_is_no_snapshot(guide_s3: S3Server):
