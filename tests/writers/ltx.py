@@ -4,14 +4,19 @@ LTX files for tests, and what they do to a database, as the format defines it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
+from litekeep.errors import CorruptionError
 from litekeep.ltx.decode import Decoder
 from litekeep.ltx.encode import Encoded, Encoder
 from litekeep.ltx.format import NO_CHECKSUM, Header
 from litekeep.ltx.frames import Form
+from litekeep.ltx.merge import merge
+from litekeep.ltx.outline import read_outline, read_page
 
 TIMESTAMP_MS = 1_780_000_000_123
+MERGED_SIZE_MAX = 1 << 20
 
 
 def header(
@@ -69,3 +74,29 @@ def applied(database: bytes, data: bytes) -> bytes:
     for number, page in decoder.pages():
         result[(number - 1) * page_size : number * page_size] = page
     return bytes(result)
+
+
+def read_in_every_way(data: bytes) -> None:
+    """Read any bytes; an `AssertionError`, or another that is not ours, is a defect."""
+
+    def read_at(offset: int, size: int) -> bytes:
+        assert 0 <= offset <= offset + size <= len(data), f"{size} bytes at {offset}"
+        return data[offset : offset + size]
+
+    found = None
+    with contextlib.suppress(CorruptionError):
+        outline = read_outline(read_at, len(data), tail_read_size=50)
+        found = outline.index.numbers.tolist()
+        for number in found[:5]:
+            read_page(read_at, outline, number)
+    try:
+        decoder = decoder_of(data, 200)
+        pages = dict(decoder.pages())
+    except CorruptionError:
+        return
+    # What is proved from start to end is so from its end as well, and for a merge.
+    assert found == list(pages)
+    if decoder.header.commit * decoder.header.page_size <= MERGED_SIZE_MAX:
+        parts: list[bytes] = []
+        merge([decoder_of(data)], parts.append)
+        assert read(b"".join(parts)).items() >= pages.items()

@@ -43,7 +43,7 @@ from litekeep.ltx.format import (
 from litekeep.ltx.frames import END_OF_FRAMES, Run, frame_size_max, unpack_run
 from litekeep.ltx.index import IndexEncoder
 
-_PIECE_SIZE = 1 << 20
+_PIECE_SIZE = 256 << 10
 #: Of pages that are yielded together.
 _BATCH_SIZE = 256 << 10
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
+import operator
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,13 +38,13 @@ from litekeep.ltx.format import (
     lock_page_number,
     page_count_of,
 )
-from litekeep.ltx.frames import END_OF_FRAMES, Form, block_head, pack
+from litekeep.ltx.frames import END_OF_FRAMES, Form, block_head, pack_run
 from litekeep.ltx.index import IndexEncoder
 
 #: Of the index, in memory; that of a database of five gigabytes.
 INDEX_SIZE_IN_MEMORY_MAX = 16 << 20
 #: Of pages, before they are written.
-_BATCH_SIZE = 256 << 10
+_BATCH_SIZE = 128 << 10
 _COPY_SIZE = 1 << 20
 
 
@@ -112,31 +114,35 @@ class Encoder:
         page_size, form, view = self._header.page_size, self._form, memoryview(pages)
         if len(view) != len(page_numbers) * page_size:
             raise ValueError(f"{len(view)} bytes for {len(page_numbers)} pages of {page_size}")
-        offset, summed = 0, list[bytes | memoryview]()
-        for number in page_numbers:
-            page = view[offset : offset + page_size]
-            offset += page_size
-            if number == self._lock_page:
-                continue
-            head, payload = pack(number, page, form)
-            self._append(number, head, payload)
-            summed += (head, page)
-            if len(summed) >= 2 * self._batch_count:
-                self._file_crc = crc64.go_iso(b"".join(summed), self._file_crc)
-                summed.clear()
-        # Now, and not with the batch: the caller may use the room of the pages again.
-        self._file_crc = crc64.go_iso(b"".join(summed), self._file_crc)
+        for start in range(0, len(page_numbers), self._batch_count):
+            numbers = list(page_numbers[start : start + self._batch_count])
+            places = range(start * page_size, len(view), page_size)
+            singly = [view[place : place + page_size] for place in places[: len(numbers)]]
+            if self._lock_page in numbers:
+                at = numbers.index(self._lock_page)
+                del numbers[at], singly[at]
+            self._check(numbers)
+            heads, payloads = pack_run(numbers, singly, form)
+            # Summed now, and not with the batch: the caller may use the room of the pages again.
+            self._sum(heads, singly)
+            self._hold(numbers, heads, payloads)
 
-    def add_block(self, page_number: int, block: bytes | memoryview, page: bytes) -> None:
+    def add_blocks(
+        self,
+        page_numbers: list[int],
+        blocks: Sequence[bytes | memoryview],
+        pages: Sequence[bytes],
+    ) -> None:
         """
-        Add one page that is an LZ4 block already, as `Decoder.runs` yields it.
+        Add pages that are LZ4 blocks already, as `Decoder.runs` yields them.
 
         Raises:
             ValueError: As in `add_pages`.
         """
-        head = block_head(page_number, len(block))
-        self._append(page_number, head, bytes(block))
-        self._file_crc = crc64.go_iso(page, crc64.go_iso(head, self._file_crc))
+        self._check(page_numbers)
+        heads = list(map(block_head, page_numbers, map(len, blocks)))
+        self._sum(heads, pages)
+        self._hold(page_numbers, heads, list(map(bytes, blocks)))
 
     def finish(self, post_apply_checksum: int = 0) -> Encoded:
         """
@@ -178,13 +184,29 @@ class Encoder:
             post_apply_checksum=post_apply_checksum,
         )
 
-    def _append(self, number: int, head: bytes, payload: bytes) -> None:
-        if not self._last_number < number <= self._header.commit or number == self._lock_page:
-            raise ValueError(f"page {number} behind {self._last_number}, of {self._header.commit}")
-        self._last_number = number
-        self._numbers.append(number)
-        self._sizes.append(len(head) + len(payload))
-        self._stored += (head, payload)
+    def _check(self, numbers: list[int]) -> None:
+        """Refuse pages that may not stand here."""
+        following = [self._last_number, *numbers]
+        if (
+            any(map(operator.ge, following, numbers))
+            or following[-1] > self._header.commit
+            or self._lock_page in numbers
+        ):
+            raise ValueError(
+                f"pages {numbers[:1]} to {numbers[-1:]} behind {self._last_number}, "
+                f"of {self._header.commit}"
+            )
+        self._last_number = following[-1]
+
+    def _sum(self, heads: list[bytes], pages: Sequence[bytes | memoryview]) -> None:
+        summed = itertools.chain.from_iterable(zip(heads, pages, strict=True))
+        self._file_crc = crc64.go_iso(b"".join(summed), self._file_crc)
+
+    def _hold(self, numbers: list[int], heads: list[bytes], payloads: list[bytes]) -> None:
+        """Keep what is to be written until it is worth a call."""
+        self._numbers += numbers
+        self._sizes += map(operator.add, map(len, heads), map(len, payloads))
+        self._stored += itertools.chain.from_iterable(zip(heads, payloads, strict=True))
         if len(self._numbers) >= self._batch_count:
             self._flush()
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import enum
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import lz4.block
@@ -86,19 +87,24 @@ def block_head(number: int, block_size: int) -> bytes:
     return _BLOCK_HEAD.pack(number, BLOCK_FLAG, block_size)
 
 
-def pack(number: int, page: bytes | memoryview, form: Form) -> tuple[bytes, bytes]:
-    """Return header and payload of a page's frame."""
+def pack_run(
+    numbers: Sequence[int], pages: Sequence[bytes | memoryview], form: Form
+) -> tuple[list[bytes], list[bytes]]:
+    """Return headers and payloads of the pages' frames."""
     if form is Form.BLOCK:
-        block: bytes = lz4.block.compress(page, store_size=False)
-        return _BLOCK_HEAD.pack(number, BLOCK_FLAG, len(block)), block
-    payload: bytes = lz4.frame.compress(
-        page,
-        content_checksum=True,
-        block_linked=False,
-        store_size=False,
-        block_size=lz4.frame.BLOCKSIZE_MAX64KB,
-    )
-    return _HEAD.pack(number, 0), payload
+        deflate, head = lz4.block.compress, _BLOCK_HEAD.pack
+        blocks: list[bytes] = [deflate(page, store_size=False) for page in pages]
+        return [head(n, BLOCK_FLAG, len(b)) for n, b in zip(numbers, blocks, strict=True)], blocks
+    return [_HEAD.pack(number, 0) for number in numbers], [
+        lz4.frame.compress(
+            page,
+            content_checksum=True,
+            block_linked=False,
+            store_size=False,
+            block_size=lz4.frame.BLOCKSIZE_MAX64KB,
+        )
+        for page in pages
+    ]
 
 
 def unpack_run(data: bytes, offset: int, limit: int, page_size: int, count_max: int) -> Run:

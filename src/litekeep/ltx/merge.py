@@ -24,6 +24,9 @@ from litekeep.ltx.decode import Decoder
 from litekeep.ltx.encode import Encoded, Encoder
 from litekeep.ltx.format import NO_CHECKSUM, Header, format_name
 
+#: Of pages that are written together.
+_BATCH_COUNT = 32
+
 #: Number, newest first where equal, page, its LZ4 block.
 _Version = tuple[int, int, bytes, memoryview | None]
 
@@ -45,12 +48,15 @@ def merge(sources: Sequence[Decoder], write: Callable[[bytes], object]) -> Encod
             which the one before it ends.
     """
     header = merged_header([source.header for source in sources])
+    versions = _newest([source.header for source in sources], sources)
     with Encoder(write, header) as encoder:
-        for number, page, block in _newest([source.header for source in sources], sources):
-            if block is None:
-                encoder.add(number, page)
-            else:
-                encoder.add_block(number, block, page)
+        while batch := list(itertools.islice(versions, _BATCH_COUNT)):
+            for is_block, group in itertools.groupby(batch, lambda version: version[2] is not None):
+                numbers, pages, blocks = map(list, zip(*group, strict=True))
+                if is_block:
+                    encoder.add_blocks(numbers, blocks, pages)
+                else:
+                    encoder.add_pages(numbers, b"".join(pages))
         checksum = _checksum_after(sources)
         return encoder.finish(checksum if header.has_checksum else 0)
 

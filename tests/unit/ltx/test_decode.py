@@ -15,7 +15,7 @@ from litekeep.ltx.checksum import FLAG, DatabaseChecksum
 from litekeep.ltx.decode import Decoder, pieces_of
 from litekeep.ltx.encode import Encoder
 from litekeep.ltx.format import HEADER_SIZE, Trailer, lock_page_number
-from litekeep.ltx.frames import END_OF_FRAMES, Form, pack
+from litekeep.ltx.frames import END_OF_FRAMES, Form, pack_run
 from litekeep.ltx.index import END_OF_INDEX, encode_entries
 from tests.writers.ltx import decoder_of, header, read, written
 
@@ -25,7 +25,7 @@ def forged(head, numbers, *, entries=None, end=END_OF_INDEX, size=None, post_app
     data, summed, sizes = head.encode(), head.encode(), []
     for number in numbers:
         page = bytes([number % 256]) * head.page_size
-        frame_head, payload = pack(number, page, Form.BLOCK)
+        (frame_head,), (payload,) = pack_run([number], [page], Form.BLOCK)
         data += frame_head + payload
         summed += frame_head + page
         sizes.append(len(frame_head + payload))
@@ -125,7 +125,7 @@ def test_both_forms_at_once_are_read(form):
     other = Form.FRAME if form is Form.BLOCK else Form.BLOCK
     frames, summed, sizes = b"", HEAD8.encode(), []
     for number, page in pages.items():
-        head, payload = pack(number, page, form if number % 2 else other)
+        (head,), (payload,) = pack_run([number], [page], form if number % 2 else other)
         frames += head + payload
         summed += head + page
         sizes.append(len(head + payload))

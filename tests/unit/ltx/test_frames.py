@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from litekeep.errors import FormatError
 from litekeep.ltx.format import PAGE_SIZES
-from litekeep.ltx.frames import END_OF_FRAMES, Form, frame_size_max, pack, unpack_run
+from litekeep.ltx.frames import END_OF_FRAMES, Form, frame_size_max, pack_run, unpack_run
 
 FRAME_OPTIONS = {"content_checksum": True, "block_linked": False, "store_size": False}
 
@@ -45,7 +45,7 @@ pages = st.sampled_from(sorted(PAGE_SIZES)).flatmap(
 @settings(deadline=None)
 @given(page=pages, number=st.integers(1, 2**32 - 1), form=st.sampled_from(Form))
 def test_a_page_comes_back_and_its_frame_is_bounded(page, number, form):
-    head, payload = pack(number, page, form)
+    (head,), (payload,) = pack_run([number], [page], form)
     data = head + payload + END_OF_FRAMES + b"what follows"
     run = unpack_run(data, 0, len(data), len(page), 5)
 
@@ -59,15 +59,16 @@ def test_a_page_comes_back_and_its_frame_is_bounded(page, number, form):
 
 
 def test_both_forms_stand_in_one_file():
-    data = b"".join(
-        b"".join(pack(number, bytes([number]) * 512, form))
-        for number, form in enumerate([Form.BLOCK, Form.FRAME, Form.FRAME, Form.BLOCK], 1)
-    )
+    data = b""
+    for number, form in enumerate([Form.BLOCK, Form.FRAME, Form.FRAME, Form.BLOCK], 1):
+        heads, payloads = pack_run([number], [bytes([number]) * 512], form)
+        data += heads[0] + payloads[0]
     assert unpacked(data) == [(number, bytes([number]) * 512) for number in (1, 2, 3, 4)]
 
 
 def test_no_more_is_unpacked_than_asked_for():
-    data = b"".join(b"".join(pack(number, bytes(512), Form.BLOCK)) for number in (1, 2, 3))
+    packed = zip(*pack_run([1, 2, 3], [bytes(512)] * 3, Form.BLOCK), strict=True)
+    data = b"".join(head + payload for head, payload in packed)
     first = unpack_run(data, 0, len(data), 512, 2)
     second = unpack_run(data, first.end, len(data), 512, 2)
 
