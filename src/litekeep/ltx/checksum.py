@@ -91,7 +91,7 @@ def page_checksums(
     >>> hex(int(page_checksums([1], b"1" * 512, 512)[0]))
     '0xeb1a999231044ddd'
     """
-    view = memoryview(pages)
+    view = memoryview(pages).cast("B")
     if len(view) != len(page_numbers) * page_size:
         raise ValueError(f"{len(view)} bytes for {len(page_numbers)} pages of {page_size}")
     start, go_iso = crc64.go_iso(bytes(4)), crc64.go_iso

@@ -111,7 +111,7 @@ class Encoder:
             ValueError: The numbers do not rise, are beyond the commit, or are not as many
                 as the pages.
         """
-        page_size, form, view = self._header.page_size, self._form, memoryview(pages)
+        page_size, form, view = self._header.page_size, self._form, memoryview(pages).cast("B")
         if len(view) != len(page_numbers) * page_size:
             raise ValueError(f"{len(view)} bytes for {len(page_numbers)} pages of {page_size}")
         for start in range(0, len(page_numbers), self._batch_count):

@@ -7,10 +7,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from fastcrc import crc64
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from litekeep.ltx.checksum import FLAG, DatabaseChecksum
+from litekeep.ltx.checksum import FLAG, DatabaseChecksum, changed, page_checksums
 from tests.writers.reading import plain_checksum
 
 PAGE_SIZES = [512 << shift for shift in range(8)]
@@ -86,3 +87,50 @@ def test_two_pages_that_change_places_are_not_noticed():
     swapped = [pages[0], pages[2], pages[1]]
     assert checksum_of(b"".join(pages), 512) == checksum_of(b"".join(swapped), 512)
     assert plain_checksum(b"".join(pages), 512) == plain_checksum(b"".join(swapped), 512)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    page_size=st.sampled_from(PAGE_SIZES),
+    numbers=st.lists(st.integers(1, 2**32 - 1), max_size=9),
+    seed=st.integers(0, 1 << 32),
+)
+def test_the_checksums_of_many_pages_are_those_of_each(page_size, numbers, seed):
+    numbers.append(0x40000000 // page_size + 1)
+    pages = [random.Random(seed + index).randbytes(page_size) for index in range(len(numbers))]
+    found = page_checksums(numbers, b"".join(pages), page_size).tolist()
+
+    assert found == [
+        FLAG | crc64.go_iso(number.to_bytes(4, "big") + page) if number != numbers[-1] else 0
+        for number, page in zip(numbers, pages, strict=True)
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    counts=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    kept=st.frozensets(st.integers(1, 9)),
+    seed=st.integers(0, 1 << 32),
+)
+def test_a_changed_database_has_the_checksum_of_what_it_became(counts, kept, seed):
+    """It grew or was cut, and some of its pages are other ones."""
+    dice = random.Random(seed)
+    before = {number: dice.randbytes(512) for number in range(1, counts[0] + 1)}
+    after = {
+        number: before[number] if number in kept & before.keys() else dice.randbytes(512)
+        for number in range(1, counts[1] + 1)
+    }
+
+    def sums(pages):
+        return page_checksums(list(pages), b"".join(pages.values()), 512)
+
+    old = sums({n: p for n, p in before.items() if after.get(n) != p})
+    new = sums({n: p for n, p in after.items() if before.get(n) != p})
+    assert changed(plain_checksum(b"".join(before.values()), 512), old, new) == plain_checksum(
+        b"".join(after.values()), 512
+    )
+
+
+def test_pages_that_are_not_as_many_as_their_numbers_are_refused():
+    with pytest.raises(ValueError, match="511 bytes for 1 pages"):
+        page_checksums([1], bytes(511), 512)
