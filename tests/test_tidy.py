@@ -42,14 +42,19 @@ ROOMS: dict[str, set[str]] = {
     # How things lie in a store.
     "repository": {"store", "ltx", "codec"},
     # What the product does.
-    "engine": {"repository", "store", "codec", "ltx", "sqlite", "host"},
+    # The road of single commits, beside that of snapshots.
+    "stream": {"store", "ltx", "sqlite"},
+    "engine": {"repository", "store", "codec", "ltx", "sqlite", "host", "stream"},
     # What the user wants, and the way from there to an engine's job.
     "config": set(),
     "opening": {"config", "repository", "store"},
     "lookup": {"opening", "config", "repository", "codec"},
     "sources": {"lookup", "opening", "config", "engine", "repository", "codec", "sqlite"},
     "status": {"sources", "engine", "repository"},
-    "jobs": {"sources", "opening", "config", "engine", "repository", "codec", "sqlite"},
+    "jobs": {
+        *("sources", "opening", "config", "engine", "repository", "codec", "sqlite", "host"),
+        "stream",
+    },
     "schedules": {"config", "host", "notices"},
     "notices": {"config", "notify"},
     "library": {"config", "sources", "jobs", "engine", "host"},
@@ -60,7 +65,7 @@ ROOMS: dict[str, set[str]] = {
     # Thin over them all.
     "cli": {
         *("library", "schedules", "doctor", "status", "sources", "jobs", "opening"),
-        *("config", "engine", "host", "notices", "notify"),
+        *("config", "engine", "host", "notices", "notify", "stream"),
     },
     "__init__": {"library", "engine"},
     "__main__": {"cli"},

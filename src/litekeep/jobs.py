@@ -32,11 +32,14 @@ from litekeep.engine.drill import DrillJob
 from litekeep.engine.prune import Policy
 from litekeep.engine.retain import Keep
 from litekeep.errors import ConfigError, UserError
+from litekeep.host.volumes import path_of
 from litekeep.opening import given, open_all
 from litekeep.repository.layout import Repository
 from litekeep.sources import find_databases, find_sources, zone_of
 from litekeep.sqlite.examine import Assertion
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
+from litekeep.stream.chain import Place
+from litekeep.stream.streaming import SYNC_SECONDS, StreamJob
 from litekeep.when import parse_when
 
 
@@ -97,6 +100,55 @@ def backup_jobs(
             )
         )
     return tuple(jobs)
+
+
+def stream_jobs(
+    settings: Settings,
+    databases: Sequence[str] = (),
+    *,
+    to: Sequence[str] = (),
+    sync_interval: float | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[StreamJob, ...]:
+    """
+    Return what is to be streamed.
+
+    Args:
+        settings: In force.
+
+        databases: Names or paths; all that the configuration lists if there are none.
+
+        to: Names or URLs of stores, in place of those configured.
+
+        sync_interval: Seconds between two syncs at least, in place of the configured ones.
+
+        environ: The environment; the real one if None.
+
+    Raises:
+        UserError: There is nothing to stream, or a name cannot be resolved.
+    """
+    environ = os.environ if environ is None else environ
+    jobs = []
+    for word in databases or (None,):
+        for item in find_databases(settings, word, to, environ):
+            repositories = open_all(
+                item.places, item.name, zone_of(settings), environ, is_written=True
+            )
+            jobs.append(
+                StreamJob(
+                    database=path_of(item.path),
+                    name=item.name,
+                    places=tuple(map(stream_place, repositories)),
+                    state=state_folder(settings, environ),
+                    sync_seconds=given(sync_interval, SYNC_SECONDS),
+                )
+            )
+    return tuple(jobs)
+
+
+def stream_place(repository: Repository) -> Place:
+    """Return where the stream of a repository's database lies."""
+    return Place(repository.store, f"{repository.database}/")
 
 
 def drill_jobs(

@@ -2,23 +2,25 @@
 Sizes, durations and shares as people write them.
 
     "64 MiB", "10MB", "1g"      bytes       powers of 1024 for KiB..TiB and k..t, of 1000 for kB..TB
-    "90s", "2h", "7 days"       seconds     s, m, h, d, w and their words
+    "90s", "2h", "50 ms"        seconds     ms, s, m, h, d, w and their words
     "10%", "0.1"                share       0 < share <= 1
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from litekeep.errors import UserError
 
-_SIZES = {"": 1, "b": 1}
+_SIZES: dict[str, float] = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgt", 1):
     _SIZES |= {_letter: 1024**_power, f"{_letter}ib": 1024**_power, f"{_letter}b": 1000**_power}
 
 _DURATIONS = {
     word: seconds
     for seconds, words in (
+        (0.001, "ms"),
         (1, "s sec second seconds"),
         (60, "m min minute minutes"),
         (3600, "h hour hours"),
@@ -30,9 +32,9 @@ _DURATIONS = {
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 
 
-def _quantity(text: str, units: dict[str, int], what: str, example: str) -> float:
+def _quantity(text: str, units: Mapping[str, float], what: str, example: str) -> float:
     match = _QUANTITY.fullmatch(text)
-    unit = match[2].lower() if match else None
+    unit = match[2].lower() if match else ""
     if match is None or unit not in units:
         raise UserError(f"{text!r} is not a {what}", hint=f"Write it like {example}.")
     return float(match[1]) * units[unit]

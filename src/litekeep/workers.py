@@ -153,6 +153,16 @@ def run_program(command: Sequence[str], *, seconds_max: float) -> Told | None:
     return Told(done.returncode, done.stdout)
 
 
+def start_program(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """
+    Start a program that has our standard input and outputs, and is waited for by the caller.
+
+    Raises:
+        OSError: There is no such program, or it may not be run.
+    """
+    return subprocess.Popen(command)
+
+
 def start_python(
     arguments: Sequence[str],
     *,

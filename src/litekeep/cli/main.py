@@ -37,6 +37,7 @@ from litekeep.version import VERSION
 COMMANDS = {
     "demo": "Show a backup, damage and a restore of a sample database.",
     "backup": "Make one snapshot now, in every configured store.",
+    "stream": "Stream every commit to the stores, until stopped.",
     "list": "List restore points, newest first.",
     "restore": "Bring a database back to a restore point.",
     "verify": "Compare stored bytes with their manifests and checksums.",

@@ -5,6 +5,7 @@ What Ctrl-C and SIGTERM do to a command, from its first moment to its last.
     while it works                       one line, then what is open is tidied up on the way
                                          out, which may wait for a network; a second signal
                                          ends it at once
+    while a daemon works (`stopped_by`)  it is told to stop, and does so in order
 
 Nothing slow is imported here, so that the handlers stand before the first slow import.
 """
@@ -15,7 +16,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -38,6 +39,24 @@ def end_at_once() -> None:
 def tidied_up() -> Iterator[None]:
     """Let a signal raise `KeyboardInterrupt` or `Terminated` while the context lasts."""
     previous = {number: signal.signal(number, _raise) for number in _NUMBERS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def stopped_by(stop: Callable[[], object]) -> Iterator[None]:
+    """Let the first signal call *stop* while the context lasts; the second ends at once."""
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        for each in _NUMBERS:
+            signal.signal(each, signal.SIG_DFL)
+        _say(2, "stopping (a second signal: at once)")
+        stop()
+
+    previous = {number: signal.signal(number, hear) for number in _NUMBERS}
     try:
         yield
     finally:

@@ -1,0 +1,362 @@
+"""
+Capturing: what is committed to a live database, as LTX files in its spool.
+
+    begin     take a view and compare every page with the page map; what differs is the
+              first file, marked as one before which nobody watched
+    look      take the changes that the tail finds (`sqlite/tail.py`), in memory
+    sync      write them as one file, each page once, those that came out as they were left out
+    begin     again, where the tail lost its place or the database has no log
+
+Order of a sync: the file and what is said of it, durable; then the page map.  A kill in
+between leaves a file that is newer than the map; it is applied to it at the next start.
+
+A database without a log (the rollback modes) is looked at by the time of its file, and
+compared whole each time that changed, under a SHARED lock.
+
+INVARIANTS
+
+  1. A file holds whole commits: it ends where one ends.
+  2. Its pages with those of the files before it are the database at that commit, and have
+     the database checksum that stands beside it.
+  3. The times of files never fall as txids rise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy
+
+from litekeep.clock import Clock, now
+from litekeep.errors import CorruptionError
+from litekeep.ltx.checksum import page_checksums
+from litekeep.ltx.decode import Decoder, pieces_of
+from litekeep.ltx.encode import Encoder
+from litekeep.ltx.format import Header
+from litekeep.sqlite.changes import Changes
+from litekeep.sqlite.live import LiveView, resolve, take_view
+from litekeep.sqlite.tail import HELP_SIZE, Lost, Tail, follow
+from litekeep.stream.found import Found, Pages, of_pages, of_view
+from litekeep.stream.pagemap import PageMap, create_page_map, load_page_map
+from litekeep.stream.rebuild import Applied
+from litekeep.stream.spool import Note, Spool, Spooled, time_ms_of
+
+if TYPE_CHECKING:
+    from numpy import uint64
+    from numpy.typing import NDArray
+
+    Checksums = NDArray[uint64]
+
+#: Pages that wait in memory for the next sync; with more it comes at once.
+PENDING_SIZE_MAX = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """
+    What was done so far: commits seen, files captured, whole databases compared (and why the
+    last of them), checkpoints helped along.
+    """
+
+    commit_count: int = 0
+    sync_count: int = 0
+    diff_count: int = 0
+    helped_count: int = 0
+    diff_reason: str = ""
+
+
+class Capture:
+    """
+    Captures one database into its spool.
+
+    Use it as a context: a mark is held while it lasts.
+    """
+
+    def __init__(
+        self,
+        database: Path,
+        spool: Spool,
+        *,
+        help_size: int | None = HELP_SIZE,
+        clock: Clock = now,
+    ) -> None:
+        self.counts = Counts()
+        self._path = Path(resolve(database))
+        self._spool = spool
+        self._help_size = help_size
+        self._clock = clock
+        self._map = load_page_map(spool.map_path)
+        self._stack = contextlib.ExitStack()
+        self._tail: Tail | None = None
+        self._pending: dict[int, memoryview | bytes] = {}
+        self._pending_page_count = 0
+        self._seen: tuple[object, ...] = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+        if self._map is not None:
+            self._map.close()
+
+    @property
+    def page_map(self) -> PageMap | None:
+        """The page map; None before anything was captured."""
+        return self._map
+
+    @property
+    def txid(self) -> int:
+        """The txid of the last sync; 0 before the first."""
+        return self._map.txid if self._map is not None else 0
+
+    @property
+    def pending_size(self) -> int:
+        """How many bytes of pages wait for the next sync."""
+        page_size = self._map.page_size if self._map is not None else 0
+        return len(self._pending) * page_size
+
+    @property
+    def wal_size(self) -> int:
+        """The size of the database's log in bytes; 0 where it has none."""
+        return self._tail.wal_size if self._tail is not None else 0
+
+    def replay(self) -> None:
+        """Apply to the page map what was captured before a kill and not applied."""
+        for spooled in self._spool.files():
+            if spooled.min_txid != self.txid + 1 or spooled.max_txid != self.txid + 1:
+                continue
+            with spooled.path.open("rb") as file:
+                decoder = Decoder(pieces_of(file), sha256=spooled.note.sha256)
+                page_map = self._map_of(decoder.header.page_size)
+                numbers: list[int] = []
+                sums = [numpy.empty(0, numpy.uint64)]
+                for run in decoder.runs():
+                    numbers += run.numbers
+                    pages = b"".join(run.pages)
+                    sums.append(page_checksums(run.numbers, pages, page_map.page_size))
+            page_map.apply(
+                numbers,
+                numpy.concatenate(sums),
+                page_count=spooled.note.commit,
+                checksum=spooled.note.checksum,
+                txid=spooled.max_txid,
+                time_ms=spooled.note.time_ms,
+            )
+
+    def adopt(self, applied: Applied) -> None:
+        """Go on from what a store holds; what lies in the spool is of another history."""
+        self._spool.empty()
+        page_map = self._map_of(applied.page_size, is_new=True)
+        page_map.fill(
+            applied.checksums,
+            checksum=applied.checksum,
+            txid=applied.txid,
+            time_ms=applied.time_ms,
+        )
+
+    def begin(self, reason: str) -> Spooled | None:
+        """
+        Take a mark, compare the whole database with the page map, and capture what differs.
+
+        Args:
+            reason: Why nobody watched until now.
+
+        Returns:
+            The file; None if nothing differs.
+        """
+        self.let_go()
+        self._count(diff_count=self.counts.diff_count + 1, diff_reason=reason)
+        tail = self._stack.enter_context(follow(self._path, help_size=self._help_size))
+        self._tail = tail
+        if tail is not None:
+            return self._diff(tail.first)
+        self._stack.close()
+        self._seen = self._stamp()
+        with self._view() as live:
+            return self._diff(live)
+
+    def look(self) -> Spooled | None:
+        """
+        Take what was committed since the last look; a sync, if that could not wait.
+
+        Raises:
+            DatabaseBusy: A lock was not to be had in time; look again.
+        """
+        if self._tail is None:
+            if self._stamp() == self._seen:
+                return None
+            return self.begin("the database has no log")
+        changes = self._tail.look()
+        self._count(helped_count=self._tail.helped_count)
+        if changes is None:
+            return None
+        if isinstance(changes, Lost):
+            self._pending.clear()
+            return self.begin(changes.reason)
+        self._count(commit_count=self.counts.commit_count + changes.commit_count)
+        try:
+            return self._take(changes)
+        except CorruptionError as error:  # the log was rewritten under us
+            self._pending.clear()
+            return self.begin(error.message)
+
+    def sync(self) -> Spooled | None:
+        """Capture what waits; None if nothing does, or it came out as it was."""
+        if not self._pending:
+            return None
+        pending, self._pending = self._pending, {}
+        ordered = sorted(pending.items())
+        return self._capture(lambda: iter(ordered), self._pending_page_count)
+
+    def fill(self, known: Checksums, min_txid: int) -> Spooled:
+        """
+        Capture, as one file, what leads a store from an older txid to the newest.
+
+        To be called right after `begin`, before the first look: its view is what is read.
+
+        Args:
+            known: The checksums of all pages as the store has them; none for an empty one.
+
+            min_txid: The txid behind the store's last.
+        """
+        page_map = self._page_map
+        with self._view() as live:
+            spooled = self._diff(live)  # a database without a log may have gone on
+            found = of_view(live, known)
+            written = self._spool_file(
+                found, min_txid, page_map.txid, page_map.checksum, page_map.time_ms, None
+            )
+            live.refuse_changed()
+        assert spooled is None or spooled.max_txid == page_map.txid
+        return written
+
+    def _take(self, changes: Changes) -> Spooled | None:
+        for number in [n for n in self._pending if n > changes.page_count]:
+            del self._pending[number]
+        if changes.is_kept:
+            self._pending.update(changes.pages())
+            self._pending_page_count = changes.page_count
+            return self.sync() if self.pending_size > PENDING_SIZE_MAX else None
+        first = self.sync()
+        return self._capture(changes.pages, changes.page_count) or first
+
+    def _capture(self, pages: Pages, page_count: int) -> Spooled | None:
+        page_map = self._page_map
+        found = of_pages(pages, page_map.page_size, page_count, page_map.checksums)
+        return self._next(found, gap_since_ms=None)
+
+    def _diff(self, live: LiveView) -> Spooled | None:
+        """Capture the pages of a view that are not what the page map says."""
+        if live.view.page_count == 0:
+            return None  # an empty file: a database once something is in it
+        page_map = self._map_of(live.view.page_size)
+        gap_since_ms = page_map.time_ms if page_map.txid else None
+        spooled = self._next(of_view(live, page_map.checksums), gap_since_ms=gap_since_ms)
+        live.refuse_changed()
+        return spooled
+
+    def _next(self, found: Found, *, gap_since_ms: int | None) -> Spooled | None:
+        """Write the file of the next txid, durable, and then the page map."""
+        page_map = self._page_map
+        if not found.numbers and found.page_count == page_map.page_count:
+            return None
+        txid = page_map.txid + 1
+        time_ms = max(page_map.time_ms, time_ms_of(self._clock()))
+        checksum = page_map.checksum_after(found.numbers, found.sums, found.page_count)
+        min_txid = txid if page_map.page_count else 1  # a new page size: the whole database
+        spooled = self._spool_file(found, min_txid, txid, checksum, time_ms, gap_since_ms)
+        page_map.apply(
+            found.numbers,
+            found.sums,
+            page_count=found.page_count,
+            checksum=checksum,
+            txid=txid,
+            time_ms=time_ms,
+        )
+        self._count(sync_count=self.counts.sync_count + 1)
+        return spooled
+
+    def _spool_file(
+        self,
+        found: Found,
+        min_txid: int,
+        max_txid: int,
+        checksum: int,
+        time_ms: int,
+        gap_since_ms: int | None,
+    ) -> Spooled:
+        header = Header(
+            page_size=found.page_size,
+            commit=found.page_count,
+            min_txid=min_txid,
+            max_txid=max_txid,
+            timestamp_ms=time_ms,
+        )
+
+        def write(put: Callable[[bytes], object]) -> Note:
+            with Encoder(put, header) as encoder:
+                for numbers, pages in found.batches():
+                    encoder.add_pages(numbers, pages)
+                encoded = encoder.finish()
+            return Note(
+                sha256=encoded.sha256,
+                size=encoded.size,
+                page_count=encoded.page_count,
+                commit=found.page_count,
+                checksum=checksum,
+                time_ms=time_ms,
+                gap_since_ms=gap_since_ms,
+            )
+
+        return self._spool.add(min_txid, max_txid, write)
+
+    def _count(self, **changes: Any) -> None:
+        self.counts = replace(self.counts, **changes)
+
+    @contextlib.contextmanager
+    def _view(self) -> Iterator[LiveView]:
+        """The view that the tail began with; a new one where the database has no log."""
+        if self._tail is not None:
+            yield self._tail.first
+            return
+        with take_view(self._path) as live:
+            yield live
+
+    @property
+    def _page_map(self) -> PageMap:
+        assert self._map is not None, "the first view makes it"
+        return self._map
+
+    def _map_of(self, page_size: int, *, is_new: bool = False) -> PageMap:
+        """Return the page map; an empty one where there is none, or the page size is another."""
+        if self._map is not None and self._map.page_size == page_size and not is_new:
+            return self._map
+        txid, time_ms = (self._map.txid, self._map.time_ms) if self._map is not None else (0, 0)
+        if self._map is not None:
+            self._map.close()
+        self._map = create_page_map(self._spool.map_path, page_size)
+        self._map.txid, self._map.time_ms = txid, time_ms
+        return self._map
+
+    def _stamp(self) -> tuple[object, ...]:
+        """What changes with a write to a database without a log."""
+        found: list[object] = []
+        for name in (self._path, Path(f"{self._path}-wal")):
+            try:
+                status = os.stat(name)
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return tuple(found)
+
+    def let_go(self) -> None:
+        """Hold no mark any more; `begin` takes one again."""
+        self._tail = None
+        self._stack.close()

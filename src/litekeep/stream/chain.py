@@ -1,0 +1,178 @@
+"""
+The chain of LTX files of one database: where they lie, and which of them make a txid.
+
+    S3                 <root><level as %04x>/<min txid>-<max txid>.ltx
+    all other stores   <root>ltx/<level>/<min txid>-<max txid>.ltx
+
+That is Litestream's layout, so that it restores what lies here.  Level 0 has a file for
+each txid, levels 1 to 8 have merged ones, level 9 has whole databases; a file whose min
+txid is 1 is a whole database on any level.
+
+To plan is to choose files that follow each other up to a txid, the fewest that can be
+had: the newest whole database, then again and again the file that reaches furthest.
+
+This module lists, and reads no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from litekeep.errors import FormatError, GapFound, NotFound
+from litekeep.ltx.format import format_name, parse_name
+from litekeep.store.base import Store
+
+LEVEL_MAX = 9
+#: The level of whole databases.
+BASE_LEVEL = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One LTX file of a chain; `modified` is when its store got it."""
+
+    level: int
+    min_txid: int
+    max_txid: int
+    object: str
+    size: int
+    modified: datetime
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it needs none before it."""
+        return self.min_txid == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the chain of one database lies: in a store, below a root that ends in a slash."""
+
+    store: Store
+    root: str
+
+    def object_of(self, level: int, min_txid: int, max_txid: int) -> str:
+        """Return the name of a file's object."""
+        return f"{self.folder_of(level)}{format_name(min_txid, max_txid)}"
+
+    def folder_of(self, level: int) -> str:
+        """Return how the names of a level's objects begin."""
+        if self.store.url.startswith("s3://"):
+            return f"{self.root}{level:04x}/"
+        return f"{self.root}ltx/{level}/"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """All links of one place, by level and then by txid."""
+
+    links: tuple[Link, ...]
+
+    @property
+    def last_txid(self) -> int:
+        """The newest txid; 0 if there is none."""
+        return max((link.max_txid for link in self.links), default=0)
+
+    def txids(self) -> tuple[int, ...]:
+        """Return the txids that some link ends with, in order: what can be restored."""
+        return tuple(sorted({link.max_txid for link in self.links}))
+
+
+def read_chain(place: Place) -> Chain:
+    """
+    List the files of a chain; what has another name is passed over.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    return Chain(tuple(link for level in range(LEVEL_MAX + 1) for link in read_level(place, level)))
+
+
+def read_level(place: Place, level: int, *, after_txid: int = 0) -> Iterator[Link]:
+    """
+    Yield the files of one level in order.
+
+    Args:
+        place: Where they lie.
+
+        level: From 0 to `LEVEL_MAX`.
+
+        after_txid: Only those whose min txid is greater.
+    """
+    folder = place.folder_of(level)
+    start_after = f"{folder}{format_name(after_txid, (1 << 64) - 1)}" if after_txid else ""
+    for blob in place.store.list(folder, start_after=start_after):
+        try:
+            min_txid, max_txid = parse_name(blob.name[len(folder) :])
+        except FormatError:
+            continue
+        yield Link(level, min_txid, max_txid, blob.name, blob.size, blob.modified)
+
+
+def plan_links(chain: Chain, txid: int) -> tuple[Link, ...]:
+    """
+    Return the files that make the database as it was after *txid*, oldest first.
+
+    Raises:
+        NotFound: No whole database lies at or before it.
+
+        GapFound: A file is missing on the way; the nearest txids are named.
+    """
+    usable = [link for link in chain.links if link.max_txid <= txid]
+    wholes = [link for link in usable if link.is_whole]
+    if not wholes:
+        raise NotFound(
+            f"there is nothing of txid {txid:016x} or before",
+            hint=_nearest(chain, txid),
+        )
+    planned = [max(wholes, key=lambda link: (link.max_txid, link.level))]
+    while planned[-1].max_txid < txid:
+        reached = planned[-1].max_txid
+        following = [
+            link for link in usable if link.min_txid <= reached + 1 and link.max_txid > reached
+        ]
+        if not following:
+            raise GapFound(
+                f"the file behind txid {reached:016x} is missing, on the way to {txid:016x}",
+                hint=_nearest(chain, txid),
+            )
+        planned.append(max(following, key=lambda link: (link.max_txid, link.level)))
+    return tuple(planned)
+
+
+def restorable(chain: Chain) -> tuple[int, ...]:
+    """
+    Return the txids that can be restored, in order: those that files end with and lead to.
+
+    >>> from datetime import UTC
+    >>> day = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> links = [Link(0, n, n, "", 1, day) for n in (1, 2, 4, 5)]
+    >>> restorable(Chain((*links, Link(9, 1, 4, "", 1, day))))
+    (1, 2, 4, 5)
+    """
+    reached: set[int] = set()
+    for link in sorted(chain.links, key=lambda link: (link.max_txid, link.min_txid)):
+        # All that ends before it is known by now.
+        if link.is_whole or any(
+            txid in reached for txid in range(link.min_txid - 1, link.max_txid)
+        ):
+            reached.add(link.max_txid)
+    return tuple(sorted(reached))
+
+
+def _nearest(chain: Chain, txid: int) -> str:
+    known = restorable(chain)
+    before = [one for one in known if one < txid][-1:]
+    after = [one for one in known if one > txid][:1]
+    if not before and not after:
+        return "No txid can be restored from here."
+    return "The nearest that can be restored: " + ", ".join(
+        f"{one:016x}" for one in (*before, *after)
+    )
+
+
+def sizes(links: Sequence[Link]) -> int:
+    """Return how many bytes these files have together."""
+    return sum(link.size for link in links)

@@ -1,0 +1,120 @@
+"""
+Streams of several databases, each on a thread of its own.
+
+One that fails once it has begun is tried again and again, and holds up no other; one that
+cannot begin is told at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from litekeep import workers
+from litekeep.errors import LitekeepError
+from litekeep.stream.capture import Capture
+from litekeep.stream.spool import open_spool
+from litekeep.stream.streaming import (
+    RETRY_SECONDS,
+    Stream,
+    StreamJob,
+    StreamResult,
+    Tell,
+    Told,
+)
+
+
+@contextlib.contextmanager
+def opened_stream(job: StreamJob, tell: Tell) -> Iterator[Stream]:
+    """
+    Hold a database's stream for the time of a ``with`` block.
+
+    Raises:
+        AlreadyRunning: Another process streams it.
+
+        NotFound, DatabaseUnusable: There is no such database, or it cannot be read.
+    """
+    with (
+        open_spool(job.state, job.name, str(job.database)) as spool,
+        Capture(job.database, spool, help_size=job.help_size, clock=job.clock) as capture,
+    ):
+        yield Stream(job, spool, capture, tell)
+
+
+def stream_once(job: StreamJob, tell: Tell = lambda _, __: None) -> StreamResult:
+    """Capture what was committed since the last time, ship it, and end."""
+    with opened_stream(job, tell) as stream:
+        stream.begin()
+        stream.ship_once()
+        return stream.result()
+
+
+def run_streams(
+    jobs: Sequence[StreamJob],
+    stop: threading.Event,
+    tell: Tell = lambda _, __: None,
+    begun: Callable[[], object] = lambda: None,
+) -> tuple[StreamResult | LitekeepError, ...]:
+    """
+    Stream several databases, each on a thread of its own, until *stop* is set.
+
+    A database whose stream fails once it has begun is tried again and again; the others go
+    on meanwhile.
+
+    Args:
+        jobs: One a database.
+
+        stop: Set by whoever wants an end; all that is captured by then is shipped, or stays in
+            the spool.
+
+        tell: Is called with the job and what happened, from several threads.
+
+        begun: Is called once all have begun or have failed to.
+
+    Returns:
+        For each job how it ended, or why it could not begin.
+    """
+    waiting = _Countdown(len(jobs), begun)
+    futures = [
+        workers.in_thread(lambda job=job: _run(job, stop, tell, waiting))  # type: ignore[misc]
+        for job in jobs
+    ]
+    return tuple(future.result() for future in futures)
+
+
+class _Countdown:
+    """Calls back when as many have arrived as were waited for."""
+
+    def __init__(self, count: int, call: Callable[[], object]) -> None:
+        self._left = count
+        self._call = call
+        self._lock = threading.Lock()
+
+    def arrive(self) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._call()
+
+
+def _run(
+    job: StreamJob, stop: threading.Event, tell: Tell, waiting: _Countdown
+) -> StreamResult | LitekeepError:
+    has_begun = False
+    while True:
+        try:
+            with opened_stream(job, tell) as stream:
+                stream.begin()
+                if not has_begun:
+                    has_begun = True
+                    waiting.arrive()
+                stream.run(stop)
+                return stream.result()
+        except LitekeepError as error:
+            if not has_begun:
+                waiting.arrive()
+                return error
+            tell(job, Told(error.message, error.hint, is_warning=True))
+            if stop.wait(RETRY_SECONDS):
+                return error

@@ -1,0 +1,214 @@
+"""
+The spool: captured files on their way to the stores, on this machine's disk.
+
+    <state>/stream/<name>-<hash of the path>/
+        lock                         flock of the process that captures
+        pages.map                    the page map (`pagemap.py`)
+        <min txid>-<max txid>.ltx    a file that not every store has yet
+        <min txid>-<max txid>.json   what is said of it
+
+Order of writing: what is said of a file, then the file, each by temporary file, fsync,
+rename, fsync of the folder.  Once the file has its name, the commit is captured.  A kill
+before leaves a note without a file, which goes at the next start.  A file is removed when
+every store has it and the page map that includes it is durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from litekeep import faults
+from litekeep.errors import AlreadyRunning, FormatError
+from litekeep.ltx.format import format_name, parse_name
+from litekeep.store.files import fsync_folder, make_folders, translated, write_all
+from litekeep.store.temporary import remove_dead, temporary_file
+
+_NOTE_SIZE_MAX = 64 * 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """
+    What is said of a captured file.
+
+    `checksum` is the database's after it; `gap_since_ms` is when the database was last
+    watched before it, where it was not watched all the time.
+    """
+
+    sha256: str
+    size: int
+    page_count: int
+    commit: int
+    checksum: int
+    time_ms: int
+    gap_since_ms: int | None = None
+
+    def metadata(self) -> dict[str, str]:
+        """Return it as the metadata of the object."""
+        found = {
+            "litestream-timestamp": show_time(self.time_ms),
+            "litekeep-database-checksum": f"{self.checksum:016x}",
+            "litekeep-sha256": self.sha256,
+        }
+        if self.gap_since_ms is not None:
+            found["litekeep-gap-since"] = show_time(self.gap_since_ms)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A captured file that lies in the spool."""
+
+    min_txid: int
+    max_txid: int
+    path: Path
+    note: Note
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it holds the whole database."""
+        return self.min_txid == 1
+
+
+class Spool:
+    """The folder of one database, held by this process; `open_spool` makes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.map_path = folder / "pages.map"
+
+    def files(self) -> tuple[Spooled, ...]:
+        """Return the files that lie here, in the order of their txids."""
+        found = []
+        for path in self.folder.glob("*.ltx"):
+            try:
+                min_txid, max_txid = parse_name(path.name)
+                note = _read_note(path.with_suffix(".json"))
+            except (FormatError, OSError, ValueError, KeyError, TypeError):
+                continue
+            found.append(Spooled(min_txid, max_txid, path, note))
+        return tuple(sorted(found, key=lambda one: (one.max_txid, one.min_txid)))
+
+    @property
+    def size(self) -> int:
+        """How many bytes of captured files lie here."""
+        return sum(one.note.size for one in self.files())
+
+    def add(
+        self,
+        min_txid: int,
+        max_txid: int,
+        write: Callable[[Callable[[bytes], object]], Note],
+    ) -> Spooled:
+        """
+        Write a captured file; when this returns, it is durable.
+
+        Args:
+            min_txid: Of the file.
+
+            max_txid: Of the file.
+
+            write: Is given what takes the bytes, and returns what is said of them.
+        """
+        path = self.folder / format_name(min_txid, max_txid)
+        with translated(path), temporary_file(self.folder) as (temporary, file):
+            faults.reach("write captured")
+            note = write(lambda piece: write_all(file, piece, path.name))
+            faults.reach("fsync captured")
+            os.fdatasync(file.fileno())
+            self._write_note(path.with_suffix(".json"), note)
+            faults.reach("rename captured")
+            temporary.replace(path)
+            fsync_folder(self.folder)
+        return Spooled(min_txid, max_txid, path, note)
+
+    def remove(self, spooled: Spooled) -> None:
+        """Forget a file: the file first, then what is said of it."""
+        faults.reach("unlink captured")
+        spooled.path.unlink(missing_ok=True)
+        spooled.path.with_suffix(".json").unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Remove what a killed process left: temporary files, notes without a file."""
+        for path in self.folder.iterdir():
+            if path.suffix == ".tmp":
+                remove_dead(path)
+            elif path.suffix == ".json" and not path.with_suffix(".ltx").exists():
+                path.unlink(missing_ok=True)
+
+    def empty(self) -> None:
+        """Forget everything: what lies here does not belong to the chain any more."""
+        for spooled in self.files():
+            self.remove(spooled)
+        self.map_path.unlink(missing_ok=True)
+
+    def _write_note(self, path: Path, note: Note) -> None:
+        data = json.dumps({field: getattr(note, field) for field in note.__slots__}).encode()
+        with temporary_file(self.folder) as (temporary, file):
+            write_all(file, data, path.name)
+            os.fdatasync(file.fileno())
+            temporary.replace(path)
+
+
+@contextlib.contextmanager
+def open_spool(state: Path, name: str, database: str) -> Iterator[Spool]:
+    """
+    Hold the spool of one database for the time of a ``with`` block.
+
+    Args:
+        state: The folder for local state.
+
+        name: The database's, for people who look into the folder.
+
+        database: Its real path.
+
+    Raises:
+        AlreadyRunning: Another process captures it.
+    """
+    key = f"{name}-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+    folder = state / "stream" / key
+    make_folders(folder)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                f"another process streams {database}", hint="One is enough: end the other first."
+            ) from error
+        spool = Spool(folder)
+        spool.clean()
+        yield spool
+    finally:
+        os.close(descriptor)
+
+
+def show_time(time_ms: int) -> str:
+    """
+    Return a time as Litestream writes it.
+
+    >>> show_time(1757332801500)
+    '2025-09-08T12:00:01.500Z'
+    """
+    time = _EPOCH + timedelta(milliseconds=time_ms)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def time_ms_of(time: datetime) -> int:
+    """Return a time in milliseconds since 1970."""
+    return (time - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _read_note(path: Path) -> Note:
+    with path.open("rb") as file:
+        found = json.loads(file.read(_NOTE_SIZE_MAX))
+    return Note(**{field: found[field] for field in Note.__slots__})
