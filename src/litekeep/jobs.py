@@ -29,6 +29,7 @@ from litekeep.config.values import allowed_of, value_of
 from litekeep.engine.backup import BackupJob
 from litekeep.engine.damage import Limits
 from litekeep.engine.drill import DrillJob
+from litekeep.engine.points import stream_place
 from litekeep.engine.prune import Policy
 from litekeep.engine.retain import Keep
 from litekeep.errors import ConfigError, UserError
@@ -38,7 +39,6 @@ from litekeep.repository.layout import Repository
 from litekeep.sources import find_databases, find_sources, zone_of
 from litekeep.sqlite.examine import Assertion
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
-from litekeep.stream.chain import Place
 from litekeep.stream.streaming import SYNC_SECONDS, StreamJob
 from litekeep.when import parse_when
 
@@ -144,11 +144,6 @@ def stream_jobs(
                 )
             )
     return tuple(jobs)
-
-
-def stream_place(repository: Repository) -> Place:
-    """Return where the stream of a repository's database lies."""
-    return Place(repository.store, f"{repository.database}/")
 
 
 def drill_jobs(

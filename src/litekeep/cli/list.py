@@ -21,6 +21,7 @@ from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.clock import now
 from litekeep.engine.ahead import AHEAD_HINT
 from litekeep.engine.points import Points, RestorePoint, read_points
+from litekeep.engine.timeline import stream_gaps, stream_points
 from litekeep.errors import LitekeepError
 from litekeep.sources import Source, find_sources, load_settings, zone_of
 from litekeep.units import show_duration, show_size
@@ -77,7 +78,7 @@ def command(source: str | None, shows_deleted: bool, database: str | None, optio
 def _as_json(source: Source, points: Points) -> dict[str, Any]:
     return {
         "database": source.name,
-        "restore_points": [point_fields(point) for point in points.points],
+        "restore_points": [point_fields(point) for point in _all_of(points)],
         "deleted": [
             {
                 "name": deleted.name,
@@ -87,8 +88,11 @@ def _as_json(source: Source, points: Points) -> dict[str, Any]:
             }
             for deleted in points.deleted
         ],
-        "gaps": [],
-        "window": None,
+        "gaps": [
+            {"after": f"{gap.after:016x}", "before": f"{gap.before:016x}"}
+            for gap in stream_gaps(points)
+        ],
+        "window": _window(points),
         "damaged": [
             {
                 "store": leftover.repository.store.url,
@@ -104,6 +108,19 @@ def _as_json(source: Source, points: Points) -> dict[str, Any]:
         ],
         "lacking": [lack_fields(lack) for lack in points.lacks],
     }
+
+
+def _all_of(points: Points) -> list[RestorePoint]:
+    """Return snapshots and txids together, newest first."""
+    found = [*points.points, *stream_points(points)]
+    return sorted(found, key=lambda point: (point.time, point.name), reverse=True)
+
+
+def _window(points: Points) -> dict[str, Any] | None:
+    txids = stream_points(points)
+    if not txids:
+        return None
+    return {"from": output.iso(txids[-1].time), "to": output.iso(txids[0].time)}
 
 
 def _show_deleted(points: Points, zone: tzinfo) -> None:
@@ -139,6 +156,9 @@ def _warn(points: Points, about: str) -> None:
 
 
 def _show(source: Source, points: Points, zone: tzinfo, *, is_verbose: bool) -> None:
+    _show_stream(points, zone)
+    if points.streams and not points.points:
+        return
     if not points.points:
         places = ", ".join(repository.store.url for repository in source.repositories)
         output.result(f"no restore points yet in {places}; litekeep backup makes one")
@@ -151,6 +171,20 @@ def _show(source: Source, points: Points, zone: tzinfo, *, is_verbose: bool) -> 
         if is_verbose:
             for copy in point.copies:
                 output.result(f"    {copy.repository.store.url.rstrip('/')}/{copy.object}")
+
+
+def _show_stream(points: Points, zone: tzinfo) -> None:
+    """Say what the stream covers; its txids are too many for a person."""
+    txids = stream_points(points)
+    if not txids:
+        return
+    first, last = txids[-1], txids[0]
+    output.result(
+        f"stream: {len(txids)} txid{'s' * (len(txids) != 1)}, {first.name} to {last.name}, "
+        f"{show_time(first.time, zone)} to {show_time(last.time, zone)} ({_age(last.time)} ago)"
+    )
+    for gap in stream_gaps(points):
+        output.result(f"stream: nothing leads from {gap.after:016x} to {gap.before:016x}")
 
 
 def _row(point: RestorePoint, zone: tzinfo) -> tuple[str, ...]:

@@ -20,9 +20,9 @@ def point_fields(point: RestorePoint) -> dict[str, Any]:
         "txid": f"{point.txid:016x}" if point.txid is not None else None,
         "name": point.name,
         "size_bytes": point.size,
-        "stored_size_bytes": point.copies[0].stored_size,
+        "stored_size_bytes": point.stored_size,
         "store": point.store,
-        "stores": [copy.repository.store.url for copy in point.copies],
+        "stores": list(point.stores),
         "label": point.label,
         "origin": _origin_fields(point),
         "held": point.is_held,
@@ -42,10 +42,8 @@ def show_time(time: datetime, zone: tzinfo) -> str:
 
 
 def _origin_fields(point: RestorePoint) -> dict[str, Any] | None:
-    manifest = point.copies[0].manifest
-    if manifest is None or manifest.origin is None:
-        return None
-    return {"host": manifest.origin.host, "path": manifest.origin.path}
+    origin = point.origin
+    return {"host": origin.host, "path": origin.path} if origin is not None else None
 
 
 def _proof_fields(point: RestorePoint) -> dict[str, Any] | None:

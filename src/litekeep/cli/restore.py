@@ -25,7 +25,7 @@ from litekeep.cli.options import (
 from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.config.settings import Settings
 from litekeep.engine.origin import show_origin
-from litekeep.engine.plan import RestorePlan
+from litekeep.engine.plan import Copy, RestorePlan
 from litekeep.engine.restore import RestoreResult, restore
 from litekeep.engine.undo import SIDECARS, can_be_restored
 from litekeep.library import plan_of
@@ -123,8 +123,8 @@ def plan_lines(plan: RestorePlan, settings: Settings) -> list[str]:
         size = f", {show_size(plan.size)}" if plan.size is not None else ""
         lines.append(f"Restore {plan.point.name} ({time}{size})")
         lines += [f"  taken of {show_origin(plan.taken_of)}"] if plan.taken_of else []
-        lines += [f"  from {copy.store.url}" for copy in plan.copies[:1]]
-        lines += [f"  or, if that fails, {copy.store.url}" for copy in plan.copies[1:]]
+        lines += [f"  from {_show_copy(copy, plan)}" for copy in plan.copies[:1]]
+        lines += [f"  or, if that fails, {_show_copy(copy, plan)}" for copy in plan.copies[1:]]
     if plan.distance is not None:
         lines.append(f"  {_show_distance(plan.distance.total_seconds())}")
     lines.append(f"  to {plan.target}")
@@ -135,6 +135,13 @@ def plan_lines(plan: RestorePlan, settings: Settings) -> list[str]:
         was = "is stopped meanwhile" if service.is_running else "does not run, and stays so"
         lines.append(f"  {service} {was}")
     return lines
+
+
+def _show_copy(copy: Copy, plan: RestorePlan) -> str:
+    """Return where a copy lies, and what it is a copy of where that is another point."""
+    kind = ", its stream" if copy.branch is not None else ""
+    other = f": {copy.point.name}" if copy.point is not None and copy.point != plan.point else ""
+    return f"{copy.store.url}{kind}{other}"
 
 
 def _show_distance(seconds: float) -> str:
@@ -173,7 +180,7 @@ def as_json(result: RestoreResult) -> dict[str, Any]:
     distance = plan.distance
     return {
         "source": result.copy.store.url if plan.point else plan.source,
-        "restored": point_fields(plan.point) if plan.point else None,
+        "restored": point_fields(result.point) if result.point else None,
         "seconds_before": distance.total_seconds() if distance is not None else None,
         "output": str(plan.target),
         "undo": str(result.undo) if result.undo else None,
@@ -208,7 +215,8 @@ def _not_taken(plan: RestorePlan) -> dict[str, Any]:
 def _show(result: RestoreResult, shown: Shown) -> None:
     target = result.plan.target
     if result.is_proved:
-        shown.say("Proved: every checksum of the manifest, and SQLite's own check")
+        what = "manifest" if result.copy.branch is None else "stream"
+        shown.say(f"Proved: every checksum of the {what}, and SQLite's own check")
     else:
         shown.say(f"Not proved: {result.unproven}")
     if result.undo is not None:

@@ -46,6 +46,8 @@ class Fetched:
     page_size: int = 0
     page_count_wanted: int | None = None
     request_count: int = 0
+    #: Why what came out is not proved, if it is not.
+    unproven: str | None = None
 
 
 class Fetch:
@@ -64,6 +66,8 @@ class Fetch:
         self._store = store
         self._stored = stored
         self._manifest = manifest
+        if manifest is None:
+            self.result.unproven = "there is no manifest to compare it with"
 
     def __iter__(self) -> Iterator[bytes]:
         result = self.result

@@ -55,7 +55,7 @@ def other_origin(repository: Repository, name: str, ours: Origin) -> Origin | No
 
 def taken_of(point: RestorePoint, database: Path | None) -> Origin | None:
     """Return where *point* was taken if that is not here, or not of *database*."""
-    origin = _origin(point)
+    origin = point.origin
     if origin is None:
         return None
     here = origin_of(database if database is not None else "/")
@@ -70,17 +70,12 @@ def refuse_other(chosen: RestorePoint, points: Sequence[RestorePoint], database:
     Raises:
         UserError: It is; the newest that is of *database* is named, if there is one.
     """
-    origin, here = _origin(chosen), origin_of(database)
+    origin, here = chosen.origin, origin_of(database)
     if origin is None or origin.host != here.host or origin == here:
         return
-    own = next((point for point in points if _origin(point) == here), None)
+    own = next((point for point in points if point.origin == here), None)
     named = f"{own.name} is of {database}: restore it with --at. " if own is not None else ""
     raise UserError(
         f"{chosen.name} is of {origin.path}, not of {database}",
         hint=f"{named}To put this one there all the same, give the path with --output.",
     )
-
-
-def _origin(point: RestorePoint) -> Origin | None:
-    manifest = point.copies[0].manifest
-    return manifest.origin if manifest is not None else None

@@ -7,7 +7,7 @@ The plan is a value.  `--dry-run` shows it, and `restore.py` carries it out.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,21 +23,21 @@ from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.points import (
     PassedOver,
     RestorePoint,
-    choose,
     nearest_first,
     read_points,
 )
 from litekeep.engine.target import database_target, refuse_stored
+from litekeep.engine.timeline import choose_of_both
 from litekeep.engine.undo import logs_beside
 from litekeep.errors import DatabaseUnusable, LitekeepError, NoSpace, NotFound, TargetExists
 from litekeep.host.service import Service
 from litekeep.host.volumes import path_of
 from litekeep.paths import exists, is_file, is_folder
-from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import Manifest, Origin
 from litekeep.store.base import Store
 from litekeep.store.directory import DirectoryStore
+from litekeep.stream.chain import Branch
 from litekeep.units import show_size
 from litekeep.when import Latest, Named, When
 
@@ -46,11 +46,17 @@ _MARGIN = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One place to fetch a restore point from; `manifest` None proves nothing."""
+    """
+    One place to fetch a restore point from: an object, or a branch of the stream.
+
+    Of an object without `manifest` nothing can be proved.
+    """
 
     store: Store
     object: str
     manifest: Manifest | None
+    point: RestorePoint | None = None
+    branch: Branch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +152,11 @@ def plan_restore(
         DatabaseBusy, NoSpace: *target* is in use; the disk has no room for a second one.
     """
     points = read_points(nearest_first(repositories))
-    if not points.points and not points.unread and not points.leftovers:
+    if not (points.points or points.streams or points.unread or points.leftovers):
         raise _nothing_in(repositories)
     when = when or Latest()
-    choice = choose(points, when, clock())
+    chosen = choose_of_both(points, when, clock())
+    choice = chosen.choice
     real = database_target(path_of(target))
     if is_own_place:
         refuse_other(choice.point, points.points, real)
@@ -160,7 +167,12 @@ def plan_restore(
             point=choice.point,
             distance=choice.distance,
             passed_over=choice.passed_over,
-            copies=tuple(map(_copy_of, choice.point.copies)),
+            copies=tuple(
+                copy
+                for point in (choice.point, chosen.fallback)
+                if point is not None
+                for copy in _copies_of(point)
+            ),
             target=real,
             replaces=replace,
             keep_undo=keep_undo,
@@ -185,8 +197,11 @@ def _nothing_in(repositories: Sequence[Repository]) -> NotFound:
     )
 
 
-def _copy_of(snapshot: Snapshot) -> Copy:
-    return Copy(snapshot.repository.store, snapshot.object, snapshot.manifest)
+def _copies_of(point: RestorePoint) -> Iterator[Copy]:
+    for snapshot in point.copies:
+        yield Copy(snapshot.repository.store, snapshot.object, snapshot.manifest, point)
+    for branch in point.branches:
+        yield Copy(branch.place.store, branch.links[-1].object, None, point, branch)
 
 
 def plan_restore_file(

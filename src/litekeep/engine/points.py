@@ -19,8 +19,10 @@ from litekeep.engine.lacks import Lack, find_lacks
 from litekeep.errors import LitekeepError, NotFound
 from litekeep.repository.catalog import Contents, Deleted, Leftover, Snapshot, read_contents
 from litekeep.repository.layout import Repository
+from litekeep.repository.manifest import Origin
 from litekeep.repository.marks import Proof
 from litekeep.store.base import FAILURES
+from litekeep.stream.chain import Branch, Chain, Place, chain_of
 from litekeep.units import show_duration
 from litekeep.when import At, Before, Latest, Named, Txid, When, is_ahead
 
@@ -33,11 +35,11 @@ _UNFIT = ("failed", "suspect")
 @dataclass(frozen=True, slots=True)
 class RestorePoint:
     """
-    A moment that can be restored.
+    A moment that can be restored: a snapshot, or a txid of a stream.
 
     `size` is that of the database in bytes, None where only decompressing would
-    tell; `copies` are nearest first, at least one, and behind them those that a drill
-    found bad.  `proof` is the newest of any copy.
+    tell; `copies` are nearest first, and behind them those that a drill found bad.  `proof`
+    is the newest of any copy.  A txid has `branches` in place of copies, nearest first too.
     """
 
     kind: str
@@ -50,11 +52,29 @@ class RestorePoint:
     copies: tuple[Snapshot, ...]
     proof: Proof | None = None
     is_held: bool = False
+    branches: tuple[Branch, ...] = ()
 
     @property
     def store(self) -> str:
         """The URL of the nearest store that has it."""
-        return self.copies[0].repository.store.url
+        return self.stores[0]
+
+    @property
+    def stores(self) -> tuple[str, ...]:
+        """The URLs of all stores that have it, the nearest first."""
+        copies = tuple(copy.repository.store.url for copy in self.copies)
+        return copies + tuple(branch.place.store.url for branch in self.branches)
+
+    @property
+    def stored_size(self) -> int:
+        """How many bytes it takes in the nearest store."""
+        return self.copies[0].stored_size if self.copies else self.branches[0].size
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it was taken, if that is known."""
+        manifest = self.copies[0].manifest if self.copies else None
+        return manifest.origin if manifest is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +89,8 @@ class Points:
     unread: tuple[tuple[Repository, LitekeepError], ...]
     deleted: tuple[Deleted, ...] = ()
     lacks: tuple[Lack, ...] = ()
+    #: The stream's files in each store that has any, the nearest first.
+    streams: tuple[tuple[Place, Chain], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +148,23 @@ def read_points(repositories: Sequence[Repository]) -> Points:
     points = sorted(map(_point, groups.values()), key=lambda p: (p.time, p.name), reverse=True)
     leftovers = tuple(leftover for _, contents in read for leftover in contents.leftovers)
     deleted = tuple(one for _, contents in read for one in contents.deleted)
-    return Points(tuple(points), leftovers, tuple(unread), deleted, find_lacks(read))
+    streams = tuple(
+        (place, chain_of(place, contents.stream))
+        for place, contents in ((stream_place(one), contents) for one, contents in read)
+    )
+    return Points(
+        tuple(points),
+        leftovers,
+        tuple(unread),
+        deleted,
+        find_lacks(read),
+        tuple((place, chain) for place, chain in streams if chain.links),
+    )
+
+
+def stream_place(repository: Repository) -> Place:
+    """Return where the stream of a repository's database lies."""
+    return Place(repository.store, repository.stream_root)
 
 
 def read_quickly(repository: Repository, *, clock: Clock = now) -> Contents:
@@ -159,7 +197,7 @@ def _point(found: list[Snapshot]) -> RestorePoint:
 
 def choose(points: Points, when: When, now: datetime) -> Choice:
     """
-    Return the restore point that *when* means.
+    Return the snapshot that *when* means.
 
     `latest` and times mean the newest point that is fit, at or before the time.  A
     point whose check failed, or that is suspect, is restored only by its name.  One that
@@ -177,7 +215,7 @@ def choose(points: Points, when: When, now: datetime) -> Choice:
         raise _nothing(points)
     if isinstance(when, (Txid, Before)):
         raise NotFound(
-            f"there is no txid {when.txid:016x}: this repository has no stream, only snapshots",
+            f"there is no txid {when.txid:016x}: there is no stream here, only snapshots",
             hint=f"The newest snapshot is {_show(points.points[0])}.",
         )
     before = [point for point in points.points if _is_within(point.time, when)]

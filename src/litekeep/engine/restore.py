@@ -27,9 +27,11 @@ from litekeep.clock import Clock, monotonic, now
 from litekeep.dockername import DockerName
 from litekeep.engine import events
 from litekeep.engine.application import InPlace, at_rest, check_in_place, failure_of, users_named
+from litekeep.engine.branch import fetch_branch
 from litekeep.engine.fetch import Fetch, Fetched
 from litekeep.engine.ownership import adopt_ownership
 from litekeep.engine.plan import Copy, RestorePlan
+from litekeep.engine.points import RestorePoint
 from litekeep.engine.staging import opened_in, write_failed
 from litekeep.engine.swap import complete, swap
 from litekeep.errors import (
@@ -69,6 +71,11 @@ class RestoreResult:
     size: int
     in_place: InPlace | None = None
     failure: LitekeepError | None = None
+
+    @property
+    def point(self) -> RestorePoint | None:
+        """The restore point that was taken: the plan's, or the one that it falls back to."""
+        return self.copy.point
 
 
 def restore(plan: RestorePlan, report: events.Report = events.ignore) -> RestoreResult:
@@ -167,7 +174,7 @@ class _Restore:
     def _result(
         self, copy: Copy, fetched: Fetched, check: Check, undo: Path | None, seconds: float
     ) -> RestoreResult:
-        unproven = _why_unproven(copy, check)
+        unproven = _why_unproven(fetched, check)
         return RestoreResult(
             plan=self.plan,
             copy=copy,
@@ -183,6 +190,13 @@ class _Restore:
         )
 
     def _fetch(self, copy: Copy, path: Path, file: BinaryIO) -> Fetched:
+        if (branch := copy.branch) is not None:
+            return fetch_branch(
+                branch,
+                path,
+                file,
+                lambda done: self.report(events.Progress("restore", done, branch.size)),
+            )
         fetch = Fetch(copy.store, copy.object, copy.manifest)
         done = 0
         try:
@@ -220,6 +234,8 @@ class _Restore:
         """
         if copy.manifest is not None and copy.manifest.check.result == FAILED:
             return True
+        if copy.branch is not None:  # what it is proved to be is what the database was
+            return self.plan.accepts_failed_check
         is_last = copy is self.plan.copies[-1]
         return self.plan.accepts_failed_check and (copy.manifest is not None or is_last)
 
@@ -229,10 +245,8 @@ def _fsync(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def _why_unproven(copy: Copy, check: Check) -> str | None:
-    reasons = []
-    if copy.manifest is None:
-        reasons.append("there is no manifest to compare it with")
+def _why_unproven(fetched: Fetched, check: Check) -> str | None:
+    reasons = [fetched.unproven] if fetched.unproven is not None else []
     if check.result != OK:
         reasons.append(f"quick_check: {check.result}: {check.detail}")
     return "; ".join(reasons) or None

@@ -152,21 +152,22 @@ Item = Snapshot | Deleted | Leftover | Claim
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """All that lies in a repository; snapshots oldest first."""
+    """
+    All that lies in a repository; snapshots oldest first.
+
+    `stream` is what lies below the database's name: the files of its stream.
+    """
 
     snapshots: tuple[Snapshot, ...]
     leftovers: tuple[Leftover, ...]
     deleted: tuple[Deleted, ...] = ()
     claims: tuple[Claim, ...] = ()
+    stream: tuple[Blob, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """
-    One snapshot's objects: its data, and its manifest and marks by the end of their names.
-
-    `time` is when they were listed.
-    """
+    """One snapshot's objects, its manifest and marks by the ends of their names, at a time."""
 
     repository: Repository
     object: str
@@ -196,18 +197,19 @@ def read_contents(repository: Repository, each: Each = map, *, clock: Clock = no
     Raises:
         StoreError: The store did not answer, or nothing in it may be read.
     """
-    found = [item for items in each(_look_at, _candidates(repository, clock())) for item in items]
+    blobs = tuple(repository.store.list())
+    found = [i for items in each(_look_at, _candidates(repository, blobs, clock())) for i in items]
     snapshots = [item for item in found if isinstance(item, Snapshot)]
     leftovers = [item for item in found if isinstance(item, Leftover)]
-    if len(leftovers) == len(found):
-        for leftover in leftovers:
-            if isinstance(leftover.error, AccessDenied):
-                raise leftover.error  # about who asks, not about one object
+    denied = (one.error for one in leftovers if isinstance(one.error, AccessDenied))
+    if len(leftovers) == len(found) and (error := next(denied, None)) is not None:
+        raise error  # about who asks, not about one object
     return Contents(
         tuple(sorted(snapshots, key=lambda item: (item.time, item.name))),
         tuple(leftovers),
         tuple(item for item in found if isinstance(item, Deleted)),
         tuple(item for item in found if isinstance(item, Claim)),
+        tuple(blob for blob in blobs if blob.name.startswith(repository.stream_root)),
     )
 
 
@@ -217,10 +219,10 @@ def _parsed(data_object: str, repository: Repository) -> ObjectName:
     return parsed
 
 
-def _candidates(repository: Repository, time: datetime) -> list[_Candidate]:
+def _candidates(repository: Repository, blobs: Iterable[Blob], time: datetime) -> list[_Candidate]:
     data: dict[str, Blob] = {}
     companions: dict[str, dict[str, Blob]] = {}
-    for blob in repository.store.list():
+    for blob in blobs:
         parsed = parse_object(blob.name, repository.zone)
         if parsed is None or parsed.database != repository.database:
             continue

@@ -3,6 +3,7 @@ How the snapshots of one database are named in a store.
 
     dated   2025/09/app_20250908_120001.db.gz          and latest.db.gz
     flat    app_20250908_120001.db.gz                  no latest
+    both    app/...                                    the stream: `stream/chain.py`
             ...the same name and .json                 the manifest
             ...                  .proof-<time>.json    and other marks: see `marks.py`
 
@@ -73,6 +74,11 @@ class Repository:
             return f"{self.database}_"
         stamp = name[-len("20250908_120001") :]
         return f"{stamp[:4]}/{stamp[4:6]}/{self.database}_"
+
+    @property
+    def stream_root(self) -> str:
+        """How the names of the stream's files begin."""
+        return f"{self.database}/"
 
     def latest(self, codec: Codec) -> str | None:
         """Return where the copy of the newest good snapshot lies, if the layout has one."""

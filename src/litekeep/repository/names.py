@@ -7,10 +7,16 @@ Which databases, and which `latest`: one list request.  What is a snapshot and w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from litekeep.codec.formats import CODECS
 from litekeep.repository.layout import LATEST, Repository, parse_object
+
+#: A file of a stream: `stream/chain.py`.
+_STREAM = re.compile(
+    r"(?:(?P<folder>.+)/)?(?P<database>[^/]+)/(?:ltx/\d|[0-9a-f]{4})/[0-9a-f]{16}-[0-9a-f]{16}\.ltx"
+)
 
 
 def latest_objects(repository: Repository) -> Sequence[str]:
@@ -35,4 +41,6 @@ def database_folders(repository: Repository) -> Mapping[str, Sequence[str]]:
             if parsed is not None and len(parts) >= count:
                 found.setdefault("/".join(parts[:-count]), set()).add(parsed.database)
                 break
+        if (stream := _STREAM.fullmatch(blob.name)) is not None:
+            found.setdefault(stream["folder"] or "", set()).add(stream["database"])
     return {folder: sorted(names) for folder, names in sorted(found.items())}

@@ -160,12 +160,14 @@ class Capture:
             time_ms=applied.time_ms,
         )
 
-    def begin(self, reason: str) -> Spooled | None:
+    def begin(self, reason: str, *, is_gap: bool = True) -> Spooled | None:
         """
         Take a mark, compare the whole database with the page map, and capture what differs.
 
         Args:
             reason: Why nobody watched until now.
+
+            is_gap: Whether somebody was to: then the file says since when nobody did.
 
         Returns:
             The file; None if nothing differs.
@@ -175,11 +177,11 @@ class Capture:
         tail = self._stack.enter_context(follow(self._path, help_size=self._help_size))
         self._tail = tail
         if tail is not None:
-            return self._diff(tail.first)
+            return self._diff(tail.first, is_gap=is_gap)
         self._stack.close()
         self._seen = self._stamp()
         with self._view() as live:
-            return self._diff(live)
+            return self._diff(live, is_gap=is_gap)
 
     def look(self) -> Spooled | None:
         """
@@ -191,7 +193,7 @@ class Capture:
         if self._tail is None:
             if self._stamp() == self._seen:
                 return None
-            return self.begin("the database has no log")
+            return self.begin("the database has no log", is_gap=False)
         changes = self._tail.look()
         self._count(helped_count=self._tail.helped_count)
         if changes is None:
@@ -227,7 +229,7 @@ class Capture:
         """
         page_map = self._page_map
         with self._view() as live:
-            spooled = self._diff(live)  # a database without a log may have gone on
+            spooled = self._diff(live, is_gap=False)  # a database without a log may have gone on
             found = of_view(live, known)
             written = self._spool_file(
                 found, min_txid, page_map.txid, page_map.checksum, page_map.time_ms, None
@@ -251,12 +253,12 @@ class Capture:
         found = of_pages(pages, page_map.page_size, page_count, page_map.checksums)
         return self._next(found, gap_since_ms=None)
 
-    def _diff(self, live: LiveView) -> Spooled | None:
+    def _diff(self, live: LiveView, *, is_gap: bool) -> Spooled | None:
         """Capture the pages of a view that are not what the page map says."""
         if live.view.page_count == 0:
             return None  # an empty file: a database once something is in it
         page_map = self._map_of(live.view.page_size)
-        gap_since_ms = page_map.time_ms if page_map.txid else None
+        gap_since_ms = page_map.time_ms if page_map.txid and is_gap else None
         spooled = self._next(of_view(live, page_map.checksums), gap_since_ms=gap_since_ms)
         live.refuse_changed()
         return spooled

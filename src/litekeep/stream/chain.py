@@ -11,22 +11,25 @@ txid is 1 is a whole database on any level.
 To plan is to choose files that follow each other up to a txid, the fewest that can be
 had: the newest whole database, then again and again the file that reaches furthest.
 
-This module lists, and reads no file.
+Of a file this module reads the beginning at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from litekeep.errors import FormatError, GapFound, NotFound
-from litekeep.ltx.format import format_name, parse_name
-from litekeep.store.base import Store
+from litekeep.ltx.format import HEADER_SIZE, Header, format_name, parse_header, parse_name
+from litekeep.store.base import Blob, Store
 
 LEVEL_MAX = 9
 #: The level of whole databases.
 BASE_LEVEL = 9
+
+_NAME = re.compile(r"(?:ltx/(?P<decimal>\d)|(?P<hex>[0-9a-f]{4}))/(?P<name>[^/]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,24 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Branch:
+    """The files that make the database as it was after one txid, oldest first."""
+
+    place: Place
+    links: tuple[Link, ...]
+
+    @property
+    def txid(self) -> int:
+        """The txid."""
+        return self.links[-1].max_txid
+
+    @property
+    def size(self) -> int:
+        """How many bytes its files have together."""
+        return sum(link.size for link in self.links)
+
+
+@dataclass(frozen=True, slots=True)
 class Chain:
     """All links of one place, by level and then by txid."""
 
@@ -87,28 +108,40 @@ def read_chain(place: Place) -> Chain:
     Raises:
         StoreError: The store does not answer.
     """
-    return Chain(tuple(link for level in range(LEVEL_MAX + 1) for link in read_level(place, level)))
+    return chain_of(place, place.store.list(place.root))
 
 
-def read_level(place: Place, level: int, *, after_txid: int = 0) -> Iterator[Link]:
+def chain_of(place: Place, blobs: Iterable[Blob]) -> Chain:
+    """Return the chain that these objects of a place make; others are passed over."""
+    found = (_link(blob, place.root) for blob in blobs)
+    links = (link for link in found if link is not None)
+    return Chain(tuple(sorted(links, key=lambda one: (one.level, one.min_txid, one.max_txid))))
+
+
+def read_header(place: Place, link: Link) -> Header:
     """
-    Yield the files of one level in order.
+    Read the beginning of a file, which says its time and the size of its database.
 
-    Args:
-        place: Where they lie.
+    Raises:
+        StoreError: The store does not answer, or the file is gone.
 
-        level: From 0 to `LEVEL_MAX`.
-
-        after_txid: Only those whose min txid is greater.
+        FormatError: It does not begin as an LTX file.
     """
-    folder = place.folder_of(level)
-    start_after = f"{folder}{format_name(after_txid, (1 << 64) - 1)}" if after_txid else ""
-    for blob in place.store.list(folder, start_after=start_after):
-        try:
-            min_txid, max_txid = parse_name(blob.name[len(folder) :])
-        except FormatError:
-            continue
-        yield Link(level, min_txid, max_txid, blob.name, blob.size, blob.modified)
+    return parse_header(b"".join(place.store.get(link.object, size=HEADER_SIZE)))
+
+
+def _link(blob: Blob, root: str) -> Link | None:
+    match = _NAME.fullmatch(blob.name[len(root) :])
+    if match is None:
+        return None
+    level = int(match["hex"], 16) if match["hex"] else int(match["decimal"])
+    try:
+        min_txid, max_txid = parse_name(match["name"])
+    except FormatError:
+        return None
+    if level > LEVEL_MAX:
+        return None
+    return Link(level, min_txid, max_txid, blob.name, blob.size, blob.modified)
 
 
 def plan_links(chain: Chain, txid: int) -> tuple[Link, ...]:
@@ -171,8 +204,3 @@ def _nearest(chain: Chain, txid: int) -> str:
     return "The nearest that can be restored: " + ", ".join(
         f"{one:016x}" for one in (*before, *after)
     )
-
-
-def sizes(links: Sequence[Link]) -> int:
-    """Return how many bytes these files have together."""
-    return sum(link.size for link in links)

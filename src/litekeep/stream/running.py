@@ -45,7 +45,7 @@ def opened_stream(job: StreamJob, tell: Tell) -> Iterator[Stream]:
 def stream_once(job: StreamJob, tell: Tell = lambda _, __: None) -> StreamResult:
     """Capture what was committed since the last time, ship it, and end."""
     with opened_stream(job, tell) as stream:
-        stream.begin()
+        stream.begin(is_gap=False)  # between two runs of a schedule nobody was to watch
         stream.ship_once()
         return stream.result()
 

@@ -123,9 +123,12 @@ class Stream:
         self._is_stopping = False
         self._is_let_go = False
 
-    def begin(self) -> None:
+    def begin(self, *, is_gap: bool = True) -> None:
         """
         Find out where all stand, and capture what was missed.
+
+        Args:
+            is_gap: Whether somebody was to watch until now.
 
         Raises:
             LitekeepError: The database cannot be read; or no store answers, and nothing is
@@ -139,7 +142,7 @@ class Stream:
         elif newest is None and self._capture.txid == 0 and self._lines:
             assert self._lines[0].error is not None
             raise self._lines[0].error
-        self._say_captured(self._capture.begin("the stream was started"))
+        self._say_captured(self._capture.begin("the stream was started", is_gap=is_gap))
         for line in known:
             self._fill(line)
 

@@ -1,0 +1,232 @@
+"""
+One timeline of snapshots and stream: what a moment means where there are both.
+
+    a snapshot's name     that snapshot
+    a txid, before:TXID   the stream
+    a time, latest        the newest of both at or before it; the other is what is taken if
+                          that one turns out to be damaged
+
+A time in a gap of the stream, in which nobody watched, is met by a snapshot of the gap's or
+not at all: what the database was then is not known.
+
+The times of txids are read from their files, as few as a search takes: they never fall as
+txids rise.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from litekeep.engine.points import Choice, Points, RestorePoint, choose
+from litekeep.errors import CorruptionError, GapFound, LitekeepError, NotFound
+from litekeep.stream.chain import (
+    Branch,
+    Chain,
+    Link,
+    Place,
+    plan_links,
+    read_header,
+    restorable,
+)
+from litekeep.when import At, Before, Latest, Named, Txid, When, is_ahead
+
+_GAP_KEY = "litekeep-gap-since"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What was chosen, and the road that is taken where that one is damaged."""
+
+    choice: Choice
+    fallback: RestorePoint | None = None
+
+
+def choose_of_both(points: Points, when: When, now: datetime) -> Chosen:
+    """
+    Return the restore point that *when* means, of snapshots and stream.
+
+    Raises:
+        NotFound: There is none; the message names the nearest.
+
+        GapFound: The moment lies where nobody watched.
+
+        CorruptionError: No copy of what was named is whole.
+
+        StoreError: The store of the stream does not answer.
+    """
+    if isinstance(when, Named) or not points.streams:
+        return Chosen(choose(points, when, now))
+    if isinstance(when, (Txid, Before)):
+        return Chosen(Choice(_of_txid(points, when), None, ()))
+    try:
+        snapshot: Choice | None = choose(points, when, now)
+    except (NotFound, CorruptionError) as error:
+        snapshot, failure = None, error
+    stream = _of_time(points, when, now)
+    if stream is None:
+        if snapshot is None:
+            raise failure
+        return Chosen(snapshot)
+    if snapshot is not None and snapshot.point.time > stream.time:
+        return Chosen(snapshot, stream)
+    if isinstance(when, At):
+        _refuse_gap(points, stream, when)
+    distance = when.time - stream.time if isinstance(when, At) else None
+    older = snapshot.point if snapshot is not None else None
+    return Chosen(Choice(stream, distance, ()), older)
+
+
+def stream_points(points: Points) -> tuple[RestorePoint, ...]:
+    """
+    Return every txid that can be restored, newest first, without reading any file.
+
+    Their times are those at which their stores got them.
+    """
+    found: dict[int, list[tuple[Place, Chain]]] = {}
+    for place, chain in points.streams:
+        for txid in restorable(chain):
+            found.setdefault(txid, []).append((place, chain))
+    return tuple(
+        _point(txid, tuple(places), time=_link_of(places[0][1], txid).modified, size=None)
+        for txid, places in sorted(found.items(), reverse=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Files are missing between these two txids; each of them can be restored."""
+
+    after: int
+    before: int
+
+
+def stream_gaps(points: Points) -> tuple[Gap, ...]:
+    """Return where no store has the files that lead from one txid to the next."""
+    known = sorted({txid for _, chain in points.streams for txid in restorable(chain)})
+    followed = {
+        txid
+        for _, chain in points.streams
+        for link in chain.links
+        for txid in known[bisect_left(known, link.min_txid - 1) : bisect_left(known, link.max_txid)]
+    }
+    return tuple(
+        Gap(after, before) for after, before in itertools.pairwise(known) if after not in followed
+    )
+
+
+def _of_txid(points: Points, when: Txid | Before) -> RestorePoint:
+    known = sorted({txid for _, chain in points.streams for txid in restorable(chain)})
+    if isinstance(when, Before):
+        at = bisect_left(known, when.txid) - 1
+        if at >= 0:
+            return _read(points, known[at])
+    elif when.txid in known:
+        return _read(points, when.txid)
+    what = f"before:{when.txid:016x}" if isinstance(when, Before) else f"{when.txid:016x}"
+    before = known[: bisect_left(known, when.txid)][-1:]
+    after = known[bisect_left(known, when.txid) :][:1]
+    near = ", ".join(f"{one:016x}" for one in (*before, *after))
+    hint = f"The nearest: {near}." if near else "litekeep list shows what can be restored."
+    ends = [chain.last_txid for _, chain in points.streams]
+    if before and after and when.txid < max(ends):
+        raise GapFound(f"txid {what} cannot be restored from what is stored", hint=hint)
+    raise NotFound(f"there is no txid {what}", hint=hint)
+
+
+def _of_time(points: Points, when: Latest | At, now: datetime) -> RestorePoint | None:
+    """Return the newest txid that fits, in whichever store has it; None if there is none."""
+    best: RestorePoint | None = None
+    failure: LitekeepError | None = None
+    for place, chain in points.streams:
+        txids = restorable(chain)
+        try:
+            txid = _newest(place, chain, txids, when, now)
+            if txid is not None and (best is None or txid > (best.txid or 0)):
+                best = _read(points, txid)
+        except LitekeepError as error:
+            failure = failure or error
+    if best is None and failure is not None and not points.points:
+        raise failure
+    return best
+
+
+def _newest(
+    place: Place, chain: Chain, txids: tuple[int, ...], when: Latest | At, now: datetime
+) -> int | None:
+    def time_of(txid: int) -> datetime:
+        return read_header(place, _link_of(chain, txid)).timestamp
+
+    def is_within(txid: int) -> bool:
+        time = time_of(txid)
+        return time <= when.time if isinstance(when, At) else not is_ahead(time, now)
+
+    if not txids:
+        return None
+    if isinstance(when, Latest):
+        return txids[-1]
+    count = bisect_left(txids, True, key=lambda txid: not is_within(txid))
+    return txids[count - 1] if count else None
+
+
+def _read(points: Points, txid: int) -> RestorePoint:
+    """Return a txid with its time and its size, read from the nearest store that tells."""
+    places = tuple(one for one in points.streams if txid in restorable(one[1]))
+    failure: LitekeepError | None = None
+    for place, chain in places:
+        try:
+            header = read_header(place, _link_of(chain, txid))
+        except LitekeepError as error:
+            failure = failure or error
+            continue
+        size = header.page_size * header.commit
+        return _point(txid, places, time=header.timestamp, size=size)
+    assert failure is not None, "a txid that is known lies somewhere"
+    raise failure
+
+
+def _point(
+    txid: int, places: tuple[tuple[Place, Chain], ...], *, time: datetime, size: int | None
+) -> RestorePoint:
+    branches = tuple(Branch(place, plan_links(chain, txid)) for place, chain in places)
+    return RestorePoint(
+        kind="base" if branches[0].links[-1].is_whole else "sync",
+        time=time,
+        txid=txid,
+        name=f"{txid:016x}",
+        size=size,
+        label=None,
+        state="ok",
+        copies=(),
+        branches=branches,
+    )
+
+
+def _link_of(chain: Chain, txid: int) -> Link:
+    """Return the smallest file that ends with a txid."""
+    return min(
+        (link for link in chain.links if link.max_txid == txid),
+        key=lambda link: (link.size, link.level),
+    )
+
+
+def _refuse_gap(points: Points, chosen: RestorePoint, when: At) -> None:
+    """Raise if nobody watched the database at the time that was asked for."""
+    place, chain = next(one for one in points.streams if one[0] == chosen.branches[0].place)
+    later = [link for link in chain.links if link.min_txid > (chosen.txid or 0)]
+    if not later:
+        return
+    following = min(later, key=lambda link: (link.max_txid, link.level))
+    since = place.store.head(following.object).metadata.get(_GAP_KEY)
+    if since is None:
+        return
+    begun = datetime.fromisoformat(since)
+    end = read_header(place, following).timestamp
+    if begun + timedelta(seconds=1) < when.time < end:
+        raise GapFound(
+            f"nobody watched the database from {begun:%Y-%m-%d %H:%M:%S} to "
+            f"{end:%Y-%m-%d %H:%M:%S} UTC, so what it was in between is not known",
+            hint=f"The nearest: --at {chosen.name} before, --at {following.max_txid:016x} behind.",
+        )
