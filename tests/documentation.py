@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOP = Path(__file__).parents[1]
-PAGES = (TOP / "README.md", *sorted((TOP / "docs").rglob("*.md")))
+PAGES = (TOP / "README.md", TOP / "README.ja.md", *sorted((TOP / "docs").rglob("*.md")))
 NOT_RUN = "not run here: "
 
 _FENCE = re.compile(r"^( *)```(\w*)(.*)$")
@@ -95,6 +95,26 @@ def blocks_of(page: Path) -> Iterator[Block]:
         title = _TITLE.search(fence[3])
         yield Block(page, start, fence[2], title[1] if title else "", body)
         index += 1
+
+
+def parts_of(page: Path) -> dict[str, list[Block]]:
+    """Return the fenced blocks of a page below the headings that they stand under."""
+    blocks = list(blocks_of(page))
+    fenced = {
+        number
+        for block in blocks
+        for number in range(block.line_number, block.line_number + len(block.lines) + 2)
+    }
+    heading = ""
+    parts: dict[str, list[Block]] = {heading: []}
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if number in fenced:
+            parts[heading] += [block for block in blocks if block.line_number == number]
+        elif line.startswith("#"):
+            heading = line.lstrip("# ")
+            assert heading not in parts, f"{page}:{number}: {heading} stands there twice"
+            parts[heading] = []
+    return parts
 
 
 def commands_of(block: Block) -> list[Shown]:

@@ -34,15 +34,19 @@ SECONDS_MAX = 60
 #: All blocks that cannot be run by a test, with their reasons.
 BLOCKS_NOT_RUN = [
     ("README.md", "it installs onto the machine"),
+    ("README.ja.md", "it installs onto the machine"),
     ("docs/getting-started.md", "it installs onto the machine"),
+    ("docs/guide.ja.md", "it installs onto the machine"),
 ]
 
 #: Run on a real engine, by `tests/engine/test_docker_page.py`.
 PAGE_OF_ENGINE = TOP / "docs/docker.md"
+#: Typed on the guide's host, by `tests/engine/test_guide_walk.py`.
+PAGE_OF_GUIDE = TOP / "docs/guide.ja.md"
 PAGES_THAT_RUN = [
     page
     for page in PAGES
-    if page != PAGE_OF_ENGINE
+    if page not in (PAGE_OF_ENGINE, PAGE_OF_GUIDE)
     and any(block.language in {"console", "python"} for block in blocks_of(page))
 ]
 

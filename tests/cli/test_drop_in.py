@@ -18,34 +18,12 @@ import pytest
 import litekeep
 from tests.cli.conftest import Ran, make_database
 from tests.documentation import TOP
+from tests.guide import SERVICE, TIMER
 
 SCRIPT = TOP / "infra/scripts/backup_sqlite_to_s3.sh"
 SOURCE = Path(litekeep.__file__).parents[1]
 #: Says what it was started with, in place of Litekeep.
 FAKE = '#!/bin/sh\necho "$*"\nenv | grep -E "^(S3_|LOCAL_|RETAIN_|SQLITE_|DB_|LITEKEEP_CONFIG)"\n'
-
-SERVICE = """\
-[Unit]
-Description=SQLite Backup to S3
-After=docker.service
-
-[Service]
-Type=oneshot
-Environment=S3_BUCKET=chuden-demoapp
-WorkingDirectory=/opt/chuden-demoapp
-ExecStart=/opt/chuden-demoapp/infra/scripts/backup_sqlite_to_s3.sh
-"""
-TIMER = """\
-[Unit]
-Description=Run SQLite Backup hourly
-
-[Timer]
-OnCalendar=hourly
-Persistent=true
-
-[Install]
-WantedBy=timers.target
-"""
 
 
 def deploy(folder: Path) -> Path:

@@ -17,6 +17,7 @@ import pytest
 
 from tests.cli.conftest import make_database
 from tests.documentation import TOP
+from tests.guide import CRON_LINE
 from tests.servers.machine import Machine, machine, why_not
 
 _MISSING = [
@@ -29,11 +30,6 @@ pytestmark = [
 ]
 
 
-#: What the guide has added by `sudo crontab -e`.
-GUIDE_LINE = (
-    "0 * * * * /opt/chuden-demoapp/infra/scripts/backup_sqlite_to_s3.sh "
-    ">> /var/log/sqlite_backup.log 2>&1"
-)
 #: Names the database, in place of a volume: there is no Docker Engine in this machine.
 GUIDE_CONFIG = """
 [[store]]
@@ -74,7 +70,7 @@ def _begin_before_a_full_hour(host: Machine) -> None:
     (folder / "zone.conf").write_text(f"[Service]\nEnvironment=TZ={zone}\n")
     host.run("systemctl", "daemon-reload")
     typed = host.root / "srv/typed"
-    typed.write_text(f"LITEKEEP_CONFIG=/etc/guide.toml\n{GUIDE_LINE}\n")
+    typed.write_text(f"LITEKEEP_CONFIG=/etc/guide.toml\n{CRON_LINE}\n")
     # Whether anything was changed crontab tells by the second.
     os.utime(typed, (0, 0))
     host.run("crontab", "-e", EDITOR="cp --preserve=timestamps /srv/typed")
@@ -124,4 +120,4 @@ def test_the_guides_own_line_fires_at_the_full_hour(host: Machine):
         f"[sqlite-backup] Local saved: /opt/chuden-demoapp_backups/sqlite/{copy.name}",
         "[sqlite-backup] Backup completed successfully",
     ]
-    assert GUIDE_LINE in host.run("crontab", "-l").stdout.splitlines()
+    assert CRON_LINE in host.run("crontab", "-l").stdout.splitlines()
