@@ -154,8 +154,7 @@ def plan_restore(
     points = read_points(nearest_first(repositories))
     if not (points.points or points.streams or points.unread or points.leftovers):
         raise _nothing_in(repositories)
-    when = when or Latest()
-    chosen = choose_of_both(points, when, clock())
+    chosen = choose_of_both(points, when or Latest(), clock())
     choice = chosen.choice
     real = database_target(path_of(target))
     if is_own_place:
@@ -167,12 +166,7 @@ def plan_restore(
             point=choice.point,
             distance=choice.distance,
             passed_over=choice.passed_over,
-            copies=tuple(
-                copy
-                for point in (choice.point, chosen.fallback)
-                if point is not None
-                for copy in _copies_of(point)
-            ),
+            copies=(*_copies_of(choice.point), *_copies_of(chosen.fallback)),
             target=real,
             replaces=replace,
             keep_undo=keep_undo,
@@ -197,7 +191,9 @@ def _nothing_in(repositories: Sequence[Repository]) -> NotFound:
     )
 
 
-def _copies_of(point: RestorePoint) -> Iterator[Copy]:
+def _copies_of(point: RestorePoint | None) -> Iterator[Copy]:
+    if point is None:
+        return
     for snapshot in point.copies:
         yield Copy(snapshot.repository.store, snapshot.object, snapshot.manifest, point)
     for branch in point.branches:
