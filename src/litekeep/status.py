@@ -20,6 +20,7 @@ from typing import Literal
 
 from litekeep.clock import Clock, now
 from litekeep.engine.points import Points, RestorePoint, read_points
+from litekeep.engine.timeline import StreamEnd, stream_ends
 from litekeep.errors import LitekeepError, Stale
 from litekeep.repository.marks import Proof
 from litekeep.sources import Source
@@ -47,6 +48,7 @@ class DatabaseStatus:
     last_snapshot: RestorePoint | None
     last_proof: Proof | None
     failure: LitekeepError | None
+    streams: tuple[StreamEnd, ...] = ()
 
 
 def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> DatabaseStatus:
@@ -71,7 +73,7 @@ def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> Datab
     failures = [f"{repository.store.url}: {error.message}" for repository, error in points.unread]
     failures += _stale(source, points, limits, time)
     warnings = _set_aside(points)
-    proof = _last_proof(points.points)
+    proof = _last_proof(points)
     if limits.proof_seconds is not None:
         warnings += unproved(proof, limits.proof_seconds, time)
     health: Health = "fail" if failures else "warn" if warnings else "ok"
@@ -83,6 +85,7 @@ def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> Datab
         good[0] if good else None,
         proof,
         _failure(source.name, points, failures),
+        stream_ends(points),
     )
 
 
@@ -99,14 +102,15 @@ def _stale(source: Source, points: Points, limits: Freshness, time: datetime) ->
             for copy in point.copies
             if copy.repository is repository and copy.state in ("ok", "foreign")
         ]
+        times += [one.time for one in stream_ends(points) if one.store is repository.store]
         url = repository.store.url
         if not times:
-            found.append(f"{url}: no good snapshot")
+            found.append(f"{url}: no good snapshot, and no stream")
         elif limits.snapshot_seconds is not None:
             age = (time - max(times)) / timedelta(seconds=1)
             if age > limits.snapshot_seconds:
                 found.append(
-                    f"{url}: the newest good snapshot is {show_duration(age)} old; at most "
+                    f"{url}: the newest restore point is {show_duration(age)} old; at most "
                     f"{show_duration(limits.snapshot_seconds)} is allowed"
                 )
     return found
@@ -119,8 +123,9 @@ def _set_aside(points: Points) -> list[str]:
     return []
 
 
-def _last_proof(points: Sequence[RestorePoint]) -> Proof | None:
-    proofs = [point.proof for point in points if point.proof is not None]
+def _last_proof(points: Points) -> Proof | None:
+    proofs = [point.proof for point in points.points if point.proof is not None]
+    proofs += points.stream_proofs.values()
     return max(proofs, key=lambda proof: proof.time, default=None)
 
 

@@ -104,3 +104,43 @@ def test_an_application_run_by_exec_ends_the_stream_and_gives_its_code(shell, ap
     assert ran.code == 7
     assert shell.run("restore", "app.db", "--output", "o.db").code == 0
     assert count_in(shell.folder / "o.db") == 1
+
+
+def test_a_drill_proves_the_stream_too_and_any_txid(shell, app):
+    for value in range(2):
+        commit(app, value)
+        assert shell.run("stream", "app.db", "--once", "--quiet").code == 0
+    assert shell.run("drill", "app.db", "--json").json["restore_point"]["txid"] == f"{2:016x}"
+    assert shell.run("backup", "app.db", "--quiet").code == 0
+
+    both = shell.run("drill", "app.db", "--json").json
+    assert (both["result"], both["restore_point"]["kind"]) == ("pass", "snapshot")
+    assert (both["stream"]["result"], both["stream"]["recorded"]) == ("pass", True)
+    assert both["stream"]["restore_point"]["txid"] == f"{2:016x}"
+    assert shell.run("drill", "app.db", "--at", f"{1:016x}").code == 0
+
+    shown = shell.run("list", "app.db", "--json").json["restore_points"]
+    proofs = {one["txid"]: one["proof"] for one in shown}
+    assert all(proofs[f"{txid:016x}"]["result"] == "pass" for txid in (1, 2))
+
+
+def test_a_drill_of_a_damaged_stream_fails(shell, app):
+    commit(app, 1)
+    assert shell.run("stream", "app.db", "--once", "--quiet").code == 0
+    (file,) = shell.folder.rglob("*.ltx")
+    data = bytearray(file.read_bytes())
+    data[-30] ^= 1
+    file.write_bytes(data)
+
+    ran = shell.run("drill", "app.db")
+    assert ran.code == 41, ran.err
+    assert "checksums: FAILED" in ran.out
+
+
+def test_status_is_well_with_a_stream_alone_and_says_how_far_it_is(shell, app):
+    commit(app, 1)
+    assert shell.run("stream", "app.db", "--once", "--quiet").code == 0
+    ran = shell.run("status", "app.db", "--json")
+    (found,) = ran.json["databases"]
+    assert (ran.code, found["health"]) == (0, "ok")
+    assert [one["txid"] for one in found["streams"]] == [f"{1:016x}"]

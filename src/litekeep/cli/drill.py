@@ -14,11 +14,12 @@ from litekeep.cli.events import Shown, listener
 from litekeep.cli.options import Options, at_option, common_options, database_option
 from litekeep.cli.points import point_fields
 from litekeep.cli.telling import Run, told
-from litekeep.engine.drill import DrillJob, DrillResult, drill
+from litekeep.engine.drill import DrillJob, DrillResult, drill, drill_stream
 from litekeep.errors import LitekeepError, UserError
 from litekeep.jobs import drill_jobs
 from litekeep.sources import load_settings
 from litekeep.units import show_duration
+from litekeep.when import Latest
 
 
 @click.command(short_help="Restore into scratch, check everything, record a proof.")
@@ -73,6 +74,7 @@ def _run_all(jobs: tuple[tuple[str, DrillJob], ...], options: Options, run: Run)
                     shown.say(f"{name}:")
                 result = drill(job, shown.hear)
                 _show(result, shown)
+                stream = _drill_stream(job, result, shown)
         except LitekeepError as error:
             run.ended(name, error)
             if len(jobs) == 1:
@@ -80,9 +82,10 @@ def _run_all(jobs: tuple[tuple[str, DrillJob], ...], options: Options, run: Run)
             failure: LitekeepError | None = error
             objects.append({"database": name, "error": output.error_fields(error)})
         else:
-            failure = result.failure
+            failure = result.failure or (stream.failure if stream is not None else None)
             run.ended(name, failure)
-            objects.append(as_json(result, name))
+            shown_stream = as_json(stream, name) if stream is not None else None
+            objects.append({**as_json(result, name), "stream": shown_stream})
         if failure is not None:
             failures.append(failure)
             if not options.is_json:
@@ -90,6 +93,17 @@ def _run_all(jobs: tuple[tuple[str, DrillJob], ...], options: Options, run: Run)
     if options.is_json:
         output.json_object(objects[0] if len(jobs) == 1 else {"databases": objects})
     return output.exit_code(failures)
+
+
+def _drill_stream(job: DrillJob, result: DrillResult, shown: Shown) -> DrillResult | None:
+    """Drill the stream too, where no restore point was asked for by its name."""
+    is_asked_for = not isinstance(job.when, Latest | None)
+    if is_asked_for or result.point.txid is not None:
+        return None
+    stream = drill_stream(job, shown.hear)
+    if stream is not None:
+        _show(stream, shown)
+    return stream
 
 
 def as_json(result: DrillResult, database: str) -> dict[str, Any]:

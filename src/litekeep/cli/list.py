@@ -183,6 +183,9 @@ def _show_stream(points: Points, zone: tzinfo) -> None:
         f"stream: {len(txids)} txid{'s' * (len(txids) != 1)}, {first.name} to {last.name}, "
         f"{show_time(first.time, zone)} to {show_time(last.time, zone)} ({_age(last.time)} ago)"
     )
+    proved = [point for point in txids if point.proof is not None]
+    if proved:
+        output.result(f"stream: proof of {proved[0].name}: {_show_proof(proved[0])}")
     for gap in stream_gaps(points):
         output.result(f"stream: nothing leads from {gap.after:016x} to {gap.before:016x}")
 

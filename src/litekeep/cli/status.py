@@ -48,6 +48,9 @@ def _show(item: DatabaseStatus, zone: tzinfo) -> None:
     if item.last_snapshot is not None:
         time = show_time(item.last_snapshot.time, zone)
         output.result(f"      last good snapshot: {time}  {item.last_snapshot.name}")
+    for stream in item.streams:
+        time = show_time(stream.time, zone)
+        output.result(f"      stream: {time}  txid {stream.txid:016x}  {stream.store.url}")
     if item.last_proof is not None:
         time = show_time(item.last_proof.time, zone)
         output.result(f"      last drill: {time}  {item.last_proof.result}")
@@ -62,6 +65,14 @@ def _as_json(item: DatabaseStatus) -> dict[str, Any]:
         "path": item.path,
         "health": item.health,
         "reasons": list(item.reasons),
+        "streams": [
+            {
+                "store": stream.store.url,
+                "txid": f"{stream.txid:016x}",
+                "time": output.iso(stream.time),
+            }
+            for stream in item.streams
+        ],
         "last_snapshot": point_fields(item.last_snapshot) if item.last_snapshot else None,
         "last_proof": {
             "time": output.iso(proof.time),
@@ -70,5 +81,4 @@ def _as_json(item: DatabaseStatus) -> dict[str, Any]:
         }
         if proof
         else None,
-        "streams": [],
     }

@@ -1,8 +1,9 @@
 """
 A restore made only to learn whether it would succeed, and the record of it.
 
-    1  choose       the newest restore point that is fit, a named one, or any of them;
-                    of its copies the one whose store has gone longest without a proof
+    1  choose       the newest snapshot that is fit, a named one, or any of them; of its
+                    copies the one whose store has gone longest without a proof; or a txid
+                    of the stream
     2  restore      into a scratch folder, by the same way as a real one: every
                     checksum, SQLite's check
     3  examine      integrity, references, row counts, the user's assertions, in a
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from litekeep.engine.latest import renew_latest
 from litekeep.engine.plan import plan_restore
 from litekeep.engine.points import RestorePoint, choose, read_points
 from litekeep.engine.restore import RestoreResult, restore
+from litekeep.engine.stream_proofs import proof_id, stem_of
+from litekeep.engine.timeline import choose_of_both, stream_points
 from litekeep.errors import (
     CorruptionError,
     DrillFailed,
@@ -45,7 +48,7 @@ from litekeep.store.base import FAILURES
 from litekeep.store.temporary import temporary_folder
 from litekeep.units import show_duration
 from litekeep.version import VERSION
-from litekeep.when import Latest, Named, When
+from litekeep.when import Before, Latest, Named, Txid, When
 
 #: Drills of one snapshot that may end in one second; the later are named after the next ones.
 PROOF_NAME_ATTEMPTS_MAX = 10
@@ -105,6 +108,18 @@ class DrillResult:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is drilled: a point in one store; its proof goes beside `object`."""
+
+    point: RestorePoint
+    repository: Repository
+    when: When
+    id: str
+    object: str
+    snapshot: Snapshot | None
+
+
 def drill(job: DrillJob, report: events.Report = events.ignore) -> DrillResult:
     """
     Restore a point into scratch, check everything, and record the result.
@@ -114,37 +129,59 @@ def drill(job: DrillJob, report: events.Report = events.ignore) -> DrillResult:
 
         StoreError: No store answers, or the scratch folder has no room.
     """
+    return _drill(job, _choose(job), report)
+
+
+def drill_stream(job: DrillJob, report: events.Report = events.ignore) -> DrillResult | None:
+    """
+    Drill the newest txid of the stream, as `drill` does a snapshot.
+
+    Returns:
+        None where there is no stream.
+
+    Raises:
+        As `drill`.
+    """
+    txids = stream_points(read_points(job.repositories))
+    if not txids:
+        return None
+    newest = replace(job, when=Txid(txids[0].txid or 0))
+    return _drill(job, _choose(newest), report)
+
+
+def _drill(job: DrillJob, subject: _Subject, report: events.Report) -> DrillResult:
     started = monotonic()
-    point, snapshot = _choose(job)
-    report(events.Note(f"drilling {snapshot.repository.store.url}/{snapshot.object}"))
+    url = subject.repository.store.url
+    report(events.Note(f"drilling {subject.point.name} in {url}"))
     with temporary_folder("drill", job.scratch) as folder:
-        restored, findings = _restore(snapshot, folder / "restored.db", report)
+        restored, findings = _restore(subject, folder / "restored.db", report)
         if restored is not None:
-            findings += _examine(job, snapshot, restored)
+            findings += _examine(job, subject, restored)
     if job.fresh_within is not None and isinstance(job.when, Latest):
-        findings.append(_freshness(point, job.clock(), job.fresh_within))
+        findings.append(_freshness(subject.point, job.clock(), job.fresh_within))
     result = _verdict(findings)
     seconds = monotonic() - started
     sha256 = restored.sha256 if restored is not None else "0" * 64
     proof = Proof(
         tool=f"litekeep {VERSION}",
-        id=snapshot.id,
+        id=subject.id,
         sha256=sha256,
         time=job.clock(),
         result=result,
         seconds=seconds,
         checks=tuple(CheckResult(name=f.name, ok=f.ok, detail=f.detail) for f in findings),
     )
-    is_recorded = _record(snapshot, proof, report)
-    if result == "fail":
-        _take_back_latest(snapshot, report)
-    return DrillResult(
-        point, snapshot.repository.store.url, result, tuple(findings), seconds, is_recorded
-    )
+    is_recorded = _record(subject, proof, report)
+    if result == "fail" and subject.snapshot is not None:
+        _take_back_latest(subject.repository, report)
+    return DrillResult(subject.point, url, result, tuple(findings), seconds, is_recorded)
 
 
-def _choose(job: DrillJob) -> tuple[RestorePoint, Snapshot]:
+def _choose(job: DrillJob) -> _Subject:
     points = read_points(job.repositories)
+    if isinstance(job.when, (Txid, Before)) or (points.streams and not points.points):
+        when = job.when if job.when is not None else Latest()
+        return _subject_of(choose_of_both(points, when, job.clock()).choice.point, job)
     if job.when is not None:
         point = choose(points, job.when, job.clock()).point
     else:
@@ -163,13 +200,25 @@ def _choose(job: DrillJob) -> tuple[RestorePoint, Snapshot]:
     # The distant ones first: what lies on this disk burns with it.
     farthest_first = reversed(point.copies)
     snapshot = min(farthest_first, key=lambda copy: last.get(copy.repository.store.url, _NEVER))
-    return point, snapshot
+    return _Subject(
+        point, snapshot.repository, Named(snapshot.name), snapshot.id, snapshot.object, snapshot
+    )
+
+
+def _subject_of(point: RestorePoint, job: DrillJob) -> _Subject:
+    """Return a txid, in the store of its farthest branch."""
+    assert point.txid is not None, "a stream has nothing else"
+    place = point.branches[-1].place
+    repository = next(one for one in job.repositories if one.store is place.store)
+    name = proof_id(repository.database, point.txid)
+    beside = stem_of(repository, point.txid)
+    return _Subject(point, repository, Txid(point.txid), name, beside, None)
 
 
 def _restore(
-    snapshot: Snapshot, target: Path, report: events.Report
+    subject: _Subject, target: Path, report: events.Report
 ) -> tuple[RestoreResult | None, list[Finding]]:
-    plan = plan_restore([snapshot.repository], target, when=Named(snapshot.name))
+    plan = plan_restore([subject.repository], target, when=subject.when)
 
     def hear(event: events.Event) -> None:
         if isinstance(event, events.Progress):  # the rest is told by the findings
@@ -181,19 +230,20 @@ def _restore(
         return None, [Finding("checksums", False, error.message)]
     except FAILURES as error:
         return None, [Finding("checksums", None, error.message)]
-    if snapshot.manifest is None:
-        return restored, [Finding("checksums", None, "there is no manifest to compare with")]
+    if restored.fetch_unproven is not None:
+        return restored, [Finding("checksums", None, restored.fetch_unproven)]
     return restored, [Finding("checksums", True)]
 
 
-def _examine(job: DrillJob, snapshot: Snapshot, restored: RestoreResult) -> list[Finding]:
+def _examine(job: DrillJob, subject: _Subject, restored: RestoreResult) -> list[Finding]:
     if restored.size == 0:
         return [Finding("integrity_check", True, "the database is empty")] + [
             Finding(f"assert {one.sql}", None, "the database is empty") for one in job.assertions
         ]
+    manifest = subject.snapshot.manifest if subject.snapshot is not None else None
     findings = examine(
         str(restored.plan.target),
-        row_counts=snapshot.manifest.row_counts if snapshot.manifest else {},
+        row_counts=manifest.row_counts if manifest is not None else {},
         assertions=job.assertions,
         size=restored.size,
     )
@@ -213,13 +263,13 @@ def _verdict(findings: Sequence[Finding]) -> Result:
     return "pass" if findings and all(one.ok for one in findings) else "inconclusive"
 
 
-def _record(snapshot: Snapshot, proof: Proof, report: events.Report) -> bool:
-    """Put the proof beside the snapshot, under a name that another drill's has not taken."""
-    store = snapshot.repository.store
+def _record(subject: _Subject, proof: Proof, report: events.Report) -> bool:
+    """Put the proof beside what it is of, under a name that another drill's has not taken."""
+    store = subject.repository.store
     time = proof.time
     for attempt in range(1, PROOF_NAME_ATTEMPTS_MAX + 1):
         try:
-            store.put(proof_of(snapshot.object, time), encode_mark(proof), create=True)
+            store.put(proof_of(subject.object, time), encode_mark(proof), create=True)
             return True
         except FAILURES as error:
             if not isinstance(error, NameTaken) or attempt == PROOF_NAME_ATTEMPTS_MAX:
@@ -229,9 +279,8 @@ def _record(snapshot: Snapshot, proof: Proof, report: events.Report) -> bool:
     return False
 
 
-def _take_back_latest(snapshot: Snapshot, report: events.Report) -> None:
+def _take_back_latest(repository: Repository, report: events.Report) -> None:
     """Let `latest` be the newest fit snapshot: it may be a copy of the one that failed."""
-    repository = snapshot.repository
     url = repository.store.url
     try:
         name = renew_latest(repository)

@@ -9,13 +9,14 @@ that names the nearest points, never silently something else.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from litekeep import workers
 from litekeep.clock import Clock, now
 from litekeep.engine.lacks import Lack, find_lacks
+from litekeep.engine.stream_proofs import read_stream_proofs
 from litekeep.errors import LitekeepError, NotFound
 from litekeep.repository.catalog import Contents, Deleted, Leftover, Snapshot, read_contents
 from litekeep.repository.layout import Repository
@@ -91,6 +92,8 @@ class Points:
     lacks: tuple[Lack, ...] = ()
     #: The stream's files in each store that has any, the nearest first.
     streams: tuple[tuple[Place, Chain], ...] = ()
+    #: The newest proof of each txid that was drilled lately.
+    stream_proofs: Mapping[int, Proof] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,18 @@ def read_points(repositories: Sequence[Repository]) -> Points:
         deleted,
         find_lacks(read),
         tuple((place, chain) for place, chain in streams if chain.links),
+        _stream_proofs(read),
     )
+
+
+def _stream_proofs(read: Iterable[tuple[Repository, Contents]]) -> Mapping[int, Proof]:
+    """Return for each txid the newest proof of any store."""
+    found: dict[int, Proof] = {}
+    for repository, contents in read:
+        for txid, proof in read_stream_proofs(repository, contents.stream).items():
+            if txid not in found or found[txid].time < proof.time:
+                found[txid] = proof
+    return found
 
 
 def stream_place(repository: Repository) -> Place:

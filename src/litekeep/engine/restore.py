@@ -66,6 +66,8 @@ class RestoreResult:
     seconds: float
     is_proved: bool
     unproven: str | None
+    #: Why its checksums prove nothing, whatever SQLite's check says; None: they do.
+    fetch_unproven: str | None
     sha256: str
     database_checksum: int
     size: int
@@ -184,6 +186,7 @@ class _Restore:
             seconds=seconds,
             is_proved=unproven is None,
             unproven=unproven,
+            fetch_unproven=fetched.unproven,
             sha256=fetched.sha256,
             database_checksum=fetched.checksum,
             size=fetched.size,

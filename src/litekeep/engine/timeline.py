@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from litekeep.engine.points import Choice, Points, RestorePoint, choose
 from litekeep.errors import CorruptionError, GapFound, LitekeepError, NotFound
+from litekeep.store.base import Store
 from litekeep.stream.chain import (
     Branch,
     Chain,
@@ -90,8 +91,29 @@ def stream_points(points: Points) -> tuple[RestorePoint, ...]:
         for txid in restorable(chain):
             found.setdefault(txid, []).append((place, chain))
     return tuple(
-        _point(txid, tuple(places), time=_link_of(places[0][1], txid).modified, size=None)
+        replace(
+            _point(txid, tuple(places), time=_link_of(places[0][1], txid).modified, size=None),
+            proof=points.stream_proofs.get(txid),
+        )
         for txid, places in sorted(found.items(), reverse=True)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """The newest txid of a stream that a store can give back, and when the store got it."""
+
+    store: Store
+    txid: int
+    time: datetime
+
+
+def stream_ends(points: Points) -> tuple[StreamEnd, ...]:
+    """Return how far each store's stream goes."""
+    return tuple(
+        StreamEnd(place.store, txid, _link_of(chain, txid).modified)
+        for place, chain in points.streams
+        for txid in restorable(chain)[-1:]
     )
 
 
