@@ -25,21 +25,18 @@ from litekeep.aws.bucket import RIGHTS
 from litekeep.cli.main import COMMANDS, group
 from litekeep.config import environment
 from litekeep.config.keys import keys_of
+from litekeep.config.notify import AppriseSettings, NotifySettings, PingSettings, WebhookSettings
 from litekeep.config.settings import (
-    AppriseSettings,
     AssertSettings,
     DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
-    NotifySettings,
-    PingSettings,
     RetentionSettings,
     Settings,
     SnapshotSettings,
     StatusSettings,
     StoreSettings,
-    WebhookSettings,
 )
 from litekeep.doctor.bucket import UPLOADS_RIGHT
 from litekeep.doctor.findings import CHECKS
@@ -383,7 +380,8 @@ def said_to_people(source: str) -> Iterator[str]:
 def test_every_settings_class_is_looked_at():
     sections = {
         name
-        for name, cls in vars(importlib.import_module("litekeep.config.settings")).items()
+        for module in ("settings", "notify")
+        for name, cls in vars(importlib.import_module(f"litekeep.config.{module}")).items()
         if dataclasses.is_dataclass(cls) and name.endswith("Settings")
     }
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from litekeep.config.keys import Key, keys_of
+from litekeep.config.notify import NotifySettings, PingSettings
 from litekeep.config.places import kind_of
 from litekeep.config.settings import (
     DamageSettings,
     DatabaseSettings,
     DrillSettings,
-    NotifySettings,
-    PingSettings,
     RetentionSettings,
     Settings,
     SnapshotSettings,

@@ -12,22 +12,19 @@ from hypothesis import strategies as st
 from litekeep.codec.formats import codec_named
 from litekeep.config.file import find_file, read_file, read_text
 from litekeep.config.keys import SecretSource, keys_of
+from litekeep.config.notify import AppriseSettings, NotifySettings, PingSettings, WebhookSettings
 from litekeep.config.settings import (
     FORMATS,
     LEVELS,
-    AppriseSettings,
     AssertSettings,
     DamageSettings,
     DatabaseSettings,
     DrillSettings,
     KeepSettings,
-    NotifySettings,
-    PingSettings,
     RetentionSettings,
     Settings,
     SnapshotSettings,
     StoreSettings,
-    WebhookSettings,
 )
 from litekeep.errors import ConfigError
 
@@ -316,13 +313,13 @@ TABLES = ["", "snapshot", "retention", "damage", "drill", "status", "notify", "s
 @given(st.sampled_from(TABLES), st.sampled_from(KEYS), TOML_VALUES)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value):
-    from litekeep.config.file import _Reader  # the TOML text itself is tomllib's concern
+    from litekeep.config.reader import Reader  # the TOML text itself is tomllib's concern
 
     tables = {key: value}
     if table:
         tables = {table: tables if table in TABLES[:7] else [{"name": "a", **tables}]}
     try:
-        _Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
+        Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
     except ConfigError as error:
         assert "/etc/litekeep.toml" in error.message
 
