@@ -12,13 +12,16 @@ address is a secret, and is fetched only for a run that may tell something.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from litekeep.config.keys import SecretSource, keys_of
+from litekeep.config.notify import NotifySettings, PingSettings
 from litekeep.config.places import state_folder
 from litekeep.config.secrets import fetch_secret
-from litekeep.config.settings import NotifySettings, PingSettings, Settings
+from litekeep.config.settings import (
+    Settings,
+)
 from litekeep.errors import LitekeepError
 from litekeep.notify.channels import Channel, Ping, Service, Webhook
 from litekeep.notify.memory import Memory
@@ -74,6 +77,19 @@ def notices_of(settings: Settings, environ: Mapping[str, str], jobs: Sequence[st
     _add_services(told, environ, channels, untold)
     memory = Memory(state_folder(settings, environ), told.repeat)
     return Notices(tuple(pings), tuple(channels), memory, told.timeout, tuple(untold))
+
+
+def is_anybody_told(settings: Settings, variables: Collection[str], job: str) -> bool:
+    """Say whether anybody is told of the runs of *job*; *variables* are those that are set."""
+    told = settings.notify
+    named = {PING_VARIABLES.get(job), WEBHOOK_VARIABLE, SERVICE_VARIABLE}
+    is_pinged = getattr(told.ping, job, None) is not None
+    return bool(is_pinged or told.webhooks or told.services or named & set(variables))
+
+
+def is_apprise_needed(settings: Settings, environ: Mapping[str, str]) -> bool:
+    """Say whether anybody is told by Apprise, which is an extra."""
+    return bool(settings.notify.services or environ.get(SERVICE_VARIABLE))
 
 
 def _add_webhooks(

@@ -15,14 +15,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import litekeep
-from litekeep.config.keys import SecretSource, keys_of
 from litekeep.config.places import is_url, kind_of, places_of_listed, state_folder
+from litekeep.config.secrets import secrets_of
 from litekeep.config.settings import DISTANT, Settings
 from litekeep.dockername import DockerName
 from litekeep.errors import UserError
-from litekeep.host.schedule import VARIABLES_FILE, Schedule, Task, refuse_unwritable
+from litekeep.host.schedule import OFF, VARIABLES_FILE, Schedule, Task, refuse_unwritable
 from litekeep.host.volumes import path_of
-from litekeep.notices import VARIABLES
+from litekeep.notices import VARIABLES, is_anybody_told
 from litekeep.paths import exists, is_file
 
 _OF_THE_CLOUD = ("AWS_", "AZURE_", "GOOGLE_")
@@ -88,6 +88,23 @@ def needs_of(
     )
 
 
+def when_status(
+    settings: Settings, *, environ: Mapping[str, str], variables_file: Path = VARIABLES_FILE
+) -> str:
+    """
+    Return when `status` runs by itself: each hour where it tells anybody, else never.
+
+    Args:
+        settings: In force.
+
+        environ: Of the shell that installs the schedule.
+
+        variables_file: Where the schedule finds variables.
+    """
+    variables = {*environ, *_names_in(variables_file)}
+    return "hourly" if is_anybody_told(settings, variables, "status") else OFF
+
+
 def program_here() -> tuple[str, ...]:
     """Return how this very installation is started, by absolute path."""
     program = Path(sys.executable).parent / "litekeep"
@@ -148,29 +165,20 @@ def _files_named(settings: Settings) -> Iterator[Path]:
         for path in (store.credentials_file, store.ca_file):
             if path is not None:
                 yield path
-    for source in _secrets(settings):
+    for _, _, source in secrets_of(settings):
         if source.kind == "file":
             yield Path(source.value)
 
 
 def _variables(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the names of variables that a run by hand would read and a schedule would not."""
-    named = {source.value for source in _secrets(settings) if source.kind == "env"}
+    named = {source.value for _, _, source in secrets_of(settings) if source.kind == "env"}
     named |= VARIABLES & set(environ)
     yield from sorted(named)
     if any(kind_of(store.url) in DISTANT for store in settings.stores):
         for name in sorted(environ):
             if (name.startswith(_OF_THE_CLOUD) or name in _OF_THE_WAY) and name not in named:
                 yield name
-
-
-def _secrets(settings: Settings) -> Iterator[SecretSource]:
-    told = settings.notify
-    for section in (*settings.stores, told.ping, *told.webhooks, *told.services):
-        for name, key in keys_of(type(section)):
-            value = getattr(section, name)
-            if key.kind == "secret" and value is not None:
-                yield value
 
 
 def _names_in(file: Path) -> frozenset[str]:

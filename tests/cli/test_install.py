@@ -101,6 +101,46 @@ def test_a_dry_run_shows_each_file_and_touches_nothing(
     assert set(tree(root)) == FILES[kind]
 
 
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize(
+    ("told", "environ", "is_asked"),
+    [
+        ('[notify.ping]\nstatus = "https://127.0.0.1/s"\n', {}, True),
+        ('[[notify.webhook]]\nname = "ops"\nurl = "https://127.0.0.1/w"\n', {}, True),
+        ('[[notify.apprise]]\nname = "mail"\nurl = { env = "MAIL" }\n', {}, True),
+        ("", {"LITEKEEP_WEBHOOK_URL": "https://127.0.0.1/w"}, True),
+        ("", {"LITEKEEP_PING_URL_STATUS": "https://127.0.0.1/s"}, True),
+        # A ping of another job does not hear of this one.
+        ('[notify.ping]\nbackup = "https://127.0.0.1/b"\n', {}, False),
+        ("", {"LITEKEEP_PING_URL": "https://127.0.0.1/b"}, False),
+    ],
+)
+def test_backups_that_are_too_old_are_looked_for_each_hour_where_anybody_is_told_of_them(
+    shell: Shell, config: Path, root: Path, kind: str, told: str, environ, is_asked: bool
+):
+    config.write_text(CONFIG + told)
+
+    shown = shell.run("install", kind, "--root", root, "--dry-run", **environ)
+    done = shell.run("install", kind, "--root", root, **environ)
+
+    assert done.code == 0, done.err
+    text = "".join(tree(root).values())
+    assert ("status" in text) == ("status" in shown.out) == is_asked
+    shell.run("uninstall", kind, "--root", root)
+    assert tree(root) == {}
+
+
+def test_when_backups_that_are_too_old_are_looked_for_can_be_said(
+    shell: Shell, config: Path, root: Path
+):
+    shell.run("install", "systemd", "--root", root, "--status", "daily")
+    assert "OnCalendar=*-*-* 05:00:00\n" in tree(root)["etc/systemd/system/litekeep-status.timer"]
+
+    config.write_text(CONFIG + '[notify.ping]\nstatus = "https://127.0.0.1/s"\n')
+    shell.run("install", "systemd", "--root", root, "--status", "off")
+    assert not [name for name in tree(root) if "status" in name]
+
+
 def test_the_folder_of_a_store_is_made_because_a_sandbox_opens_only_what_is_there(
     shell: Shell, config: Path, root: Path
 ):

@@ -232,6 +232,32 @@ def test_what_a_run_told_itself_is_not_told_twice(host: Machine, pinged: Receive
     assert pinged.paths == ["/backup/fail", "/backup/start", "/backup"]
 
 
+def test_backups_that_are_too_old_are_told_once_and_their_unit_has_not_failed(
+    host: Machine, pinged: Receiver
+):
+    variables = host.root / "etc/default/litekeep"
+    with variables.open("a") as file:
+        file.write(f"LITEKEEP_WEBHOOK_URL={pinged.url}/hook\n")
+    config = host.root / "etc/litekeep.toml"
+    before = config.read_text()
+    config.write_text(f'{before}\n[status]\nsnapshot_within = "0s"\n')
+    try:
+        host.litekeep("install", "systemd")
+        told = len(host.journal("SYSLOG_IDENTIFIER=litekeep-failed"))
+        for _ in range(2):
+            host.run("systemctl", "start", "litekeep-status.service")
+    finally:
+        config.write_text(before)
+
+    assert host.property("litekeep-status.service", "ExecMainStatus") == "42"
+    assert host.property("litekeep-status.service", "Result") == "success"
+    (got,) = pinged.got
+    assert got.path == "/hook"
+    assert got.json["outcome"] == "stale"
+    assert len(host.journal("SYSLOG_IDENTIFIER=litekeep-failed")) == told
+    assert host.property("litekeep-status.timer", "ActiveState") == "active"
+
+
 def test_a_second_run_at_the_same_time_is_no_failure_and_says_so_once(host: Machine):
     host.litekeep("install", "systemd")
     host.run("systemctl", "start", "litekeep-backup.service")

@@ -7,15 +7,13 @@ from pathlib import Path
 import pytest
 
 from litekeep.config.keys import SecretSource
+from litekeep.config.notify import NotifySettings, PingSettings, WebhookSettings
 from litekeep.config.settings import (
     DatabaseSettings,
-    NotifySettings,
-    PingSettings,
     Settings,
-    WebhookSettings,
 )
 from litekeep.dockername import parse_docker
-from litekeep.schedules import _environment, _files_named, _variables
+from litekeep.schedules import _environment, _files_named, _variables, when_status
 
 HOST = "unix:///run/mine.sock"
 
@@ -41,3 +39,11 @@ def test_the_addresses_of_who_is_told_are_found_by_the_schedule():
     assert list(_files_named(settings)) == [Path("/etc/ping"), Path("/etc/hook-key")]
     environ = {"LITEKEEP_PING_URL": "https://h/u", "LITEKEEP_OTHER": "x"}
     assert list(_variables(settings, environ)) == ["HOOK", "LITEKEEP_PING_URL"]
+
+
+def test_who_is_told_by_a_variable_that_only_the_schedule_sees_is_told_too(tmp_path: Path):
+    file = tmp_path / "variables"
+    assert when_status(Settings(), environ={}, variables_file=file) == "off"
+
+    file.write_text("LITEKEEP_NOTIFY_URL=json://127.0.0.1\n")
+    assert when_status(Settings(), environ={}, variables_file=file) == "hourly"

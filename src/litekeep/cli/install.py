@@ -16,7 +16,7 @@ from litekeep.config.places import state_folder
 from litekeep.host import cron
 from litekeep.host.schedule import VARIABLES_FILE, tasks_of
 from litekeep.host.scheduler import KINDS, TOP, apply, install_plan, machine_seed
-from litekeep.schedules import Needs, needs_of
+from litekeep.schedules import Needs, needs_of, when_status
 from litekeep.sources import load_settings
 
 
@@ -26,6 +26,11 @@ from litekeep.sources import load_settings
 @click.option("--verify", metavar="WHEN", help="When to verify a sample; daily if not set.")
 @click.option("--prune", metavar="WHEN", help="When to apply retention; daily if not set.")
 @click.option("--drill", metavar="WHEN", help="When to drill; weekly if not set.")
+@click.option(
+    "--status",
+    metavar="WHEN",
+    help="When to tell of backups that are too old; hourly if not set, where anybody is told.",
+)
 @root_option
 @dry_run_option
 @common_options
@@ -35,6 +40,7 @@ def command(
     verify: str | None,
     prune: str | None,
     drill: str | None,
+    status: str | None,
     root: Path,
     is_dry_run: bool,
     options: Options,
@@ -46,7 +52,10 @@ def command(
     for systemd, "30 2 * * *" for cron.
     """
     settings = load_settings(options.config)
-    changes = {"backup": backup, "verify": verify, "prune": prune, "drill": drill}
+    changes = {
+        **{"backup": backup, "verify": verify, "prune": prune, "drill": drill},
+        "status": status or when_status(settings, environ=os.environ),
+    }
     needs = needs_of(settings, tasks_of(changes), environ=os.environ)
     if kind == "cron" and is_dry_run and root == TOP and os.geteuid() != 0:
         # Who may not write to /etc/cron.d has a crontab of his own.

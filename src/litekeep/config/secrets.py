@@ -12,14 +12,32 @@ No error here shows a value.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from litekeep.config.keys import SecretSource
+from litekeep.config.keys import SecretSource, keys_of
+from litekeep.config.settings import Settings
 from litekeep.errors import ConfigError
 from litekeep.secret import Secret
 
 SIZE_MAX = 64 << 10
+
+
+def secrets_of(settings: Settings) -> Iterator[tuple[str, str, SecretSource]]:
+    """Yield each secret of the configuration: its key, what it is of, and where it comes from."""
+    told = settings.notify
+    sections: list[tuple[str, Any]] = [
+        *((store.name, store) for store in settings.stores),
+        ("notify.ping", told.ping),
+        *((f"notify.webhook {item.name}", item) for item in told.webhooks),
+        *((f"notify.apprise {item.name}", item) for item in told.services),
+    ]
+    for owner, section in sections:
+        for name, key in keys_of(type(section)):
+            source = getattr(section, name)
+            if key.kind == "secret" and source is not None:
+                yield name, owner, source
 
 
 def fetch_secret(source: SecretSource | None, environ: Mapping[str, str]) -> Secret | None:

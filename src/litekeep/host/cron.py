@@ -6,7 +6,8 @@ Text is made here, and nothing is read or written.
     1   cron looks into few folders, so every path is written out.
     2   In a command `%` begins its input: each one is escaped.
     3   Output goes to the log.  Only a failure says something to cron itself, which mails
-        it to root; 75 (another run is active) is none.
+        it to root; 75 (another run is active) is none, and neither is 42, by which `status`
+        says what it has told already.
     4   cron has no delay at random.  The minute is made from a seed, the machine's, so that
         a thousand machines do not ask a store at once, and a second install changes nothing.
     5   The log has a line with the time for each run.
@@ -109,9 +110,9 @@ def _command(schedule: Schedule, task: Task, log: Path) -> str:
     program = variables + shlex.join(schedule.command(task))
     log_text = shlex.quote(str(log))
     read = f"set -a; if [ -r {VARIABLES_FILE} ]; then . {VARIABLES_FILE}; fi; set +a"
-    shown = f"litekeep {task.name}"
+    shown, well = f"litekeep {task.name}", "|".join(map(str, task.well))
     command = (
         f'{{ {read}; echo "$(date -Is) {shown}"; {program}; }} >> {log_text} 2>&1'
-        f' || [ $? -eq 75 ] || echo "{shown} failed: see "{log_text}'
+        f' || case $? in {well}) ;; *) echo "{shown} failed: see "{log_text};; esac'
     )
     return command.replace("%", "\\%")

@@ -1,8 +1,8 @@
 """
 What a schedule runs, and what that may touch: the same for systemd and for cron.
 
-    task      backup   verify   prune   drill
-    default   hourly   daily    daily   weekly
+    task      backup   verify   prune   drill    status
+    default   hourly   daily    daily   weekly   off; hourly where it tells anybody
 
 Each day's and week's task has an hour of its own, so that none waits for another.  An
 expression that is none of the words is the scheduler's own, and passed on as it is.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from litekeep.errors import UserError
+from litekeep.errors import AlreadyRunning, Stale, UserError
 
 WORDS = ("hourly", "daily", "weekly")
 OFF = "off"
@@ -31,7 +31,8 @@ class Task:
 
     `arguments` are those of litekeep; `when` is a word or an expression of the scheduler;
     `hour` is that of the day for what is not hourly; `reads_databases` says that it opens
-    the live files, so that it needs their folders.
+    the live files, so that it needs their folders; `well` are exit codes that are no failure
+    of the run.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Task:
     when: str
     hour: int
     reads_databases: bool = False
+    well: tuple[int, ...] = (AlreadyRunning.exit_code,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,15 @@ TASKS = (
     Task("verify", "compare stored bytes", ("verify", "--sample", "10%"), "daily", 2),
     Task("prune", "apply retention", ("prune",), "daily", 3),
     Task("drill", "restore into scratch and check", ("drill",), "weekly", 4),
+    # Where backups are too old it has done its work, and has told so: no failed unit beside it.
+    Task(
+        "status",
+        "tell of backups that are too old",
+        ("status",),
+        OFF,
+        5,
+        well=(Stale.exit_code, AlreadyRunning.exit_code),
+    ),
 )
 
 

@@ -9,7 +9,8 @@ The units of systemd: a service and a timer for each task, and one that tells of
 
 Text is made here, and nothing is read or written.
 
-    1   A second run at the same time ends with 75, which is no failure.
+    1   A second run at the same time ends with 75, which is no failure; neither is 42, by
+        which `status` says what it has told already.
     2   What lies where the sandbox hides everything (homes, /tmp) is bound back in by name.
     3   Root without capabilities is nobody: those kept are what it takes to read another
         user's database, and to give SQLite's -wal and -shm the owner that the database has.
@@ -22,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from litekeep.errors import AlreadyRunning, Stale
 from litekeep.host.filesystems import is_below
 from litekeep.host.schedule import VARIABLES_FILE, Schedule, Task, head_of
 
@@ -38,6 +40,11 @@ _HOMES = ("/home", "/root", "/run/user")
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108 (named, not used)
 #: Where credentials are looked for, below root's home.
 _CREDENTIALS = (Path("/root/.aws"), Path("/root/.config/gcloud"))
+
+_WELL = {
+    AlreadyRunning.exit_code: "another run of the same job is active (75)",
+    Stale.exit_code: "backups are too old, which it has told (42)",
+}
 
 _SANDBOX = """\
 NoNewPrivileges=yes
@@ -133,8 +140,8 @@ def _service(schedule: Schedule, task: Task) -> str:
         "[Service]",
         "Type=oneshot",
         f"ExecStart={_command(schedule.command(task))}",
-        "# Another run of the same job is active: no failure.",
-        "SuccessExitStatus=75",
+        f"# No failure: {'; '.join(_WELL[code] for code in task.well)}.",
+        f"SuccessExitStatus={' '.join(map(str, task.well))}",
         "User=root",
         f"EnvironmentFile=-{VARIABLES_FILE}",
         *_environment(schedule),

@@ -16,6 +16,8 @@ from litekeep.host.schedule import TASKS, Schedule, refuse_unwritable, tasks_of
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
 )
+#: Also what is installed only where anybody is told.
+ALL = {"status": "hourly"}
 STRANGE = Path('/srv/a "b" 100% $HOME \\ ; データ')
 
 
@@ -29,7 +31,7 @@ def schedule(
     return Schedule(
         program=program,
         config=config,
-        tasks=tasks_of({}),
+        tasks=tasks_of(ALL),
         database_folders=(folder,),
         store_folders=(folder / "backups",),
         state=state,
@@ -47,7 +49,7 @@ def written(folder: Path, units: dict[str, str]) -> list[Path]:
 
 
 def test_every_task_is_a_command():
-    for task in tasks_of({}):
+    for task in TASKS:
         assert task.name == task.arguments[0] and task.name in COMMANDS
 
 
@@ -93,7 +95,15 @@ def test_a_task_may_write_only_to_what_it_needs():
     units = systemd.units(schedule())
 
     assert "ReadWritePaths=-/srv/app\n" in units["litekeep-backup.service"]
-    assert "ReadWritePaths=-/srv/app/backups\n" in units["litekeep-verify.service"]
+    for task in ("verify", "status"):
+        assert "ReadWritePaths=-/srv/app/backups\n" in units[f"litekeep-{task}.service"]
+
+
+def test_that_backups_are_too_old_is_told_by_the_run_and_no_failure_of_its_unit():
+    units = systemd.units(schedule())
+
+    assert "SuccessExitStatus=42 75\n" in units["litekeep-status.service"]
+    assert "SuccessExitStatus=75\n" in units["litekeep-backup.service"]
 
 
 def test_what_lies_in_a_hidden_place_is_bound_into_it():
@@ -118,7 +128,7 @@ def lines_of(table: str) -> dict[str, str]:
     """The commands of a table as cron gives them to the shell, by task."""
     lines = [line for line in table.splitlines() if " root " in line]
     commands = [line.split(" root ", 1)[1].replace("\\%", "%") for line in lines]
-    return {task.name: command for task, command in zip(tasks_of({}), commands, strict=True)}
+    return {task.name: command for task, command in zip(tasks_of(ALL), commands, strict=True)}
 
 
 def fake(folder: Path, code: int) -> Path:
@@ -128,19 +138,30 @@ def fake(folder: Path, code: int) -> Path:
     return program
 
 
-@pytest.mark.parametrize(("code", "mailed"), [(0, ""), (75, ""), (11, "litekeep verify failed")])
-def test_cron_is_told_of_a_failure_and_of_nothing_else(tmp_path: Path, code: int, mailed: str):
+@pytest.mark.parametrize(
+    ("task", "code", "mailed"),
+    [
+        *(("verify", 0, ""), ("verify", 75, ""), ("verify", 11, "litekeep verify failed")),
+        ("verify", 42, "litekeep verify failed"),
+        # Which it has told itself.
+        *(("status", 42, ""), ("status", 75, ""), ("status", 31, "litekeep status failed")),
+    ],
+)
+def test_cron_is_told_of_a_failure_and_of_nothing_else(
+    tmp_path: Path, task: str, code: int, mailed: str
+):
     log = tmp_path / "it's a log"
     found = schedule(program=(str(fake(tmp_path, code)),), config=tmp_path / "100%.toml")
-    command = lines_of(cron.table(found, "seed", log=log))["verify"]
+    command = lines_of(cron.table(found, "seed", log=log))[task]
 
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
 
     assert done.stdout.strip() == (f"{mailed}: see {log}" if mailed else "")
     assert done.stderr == ""
     head, said = log.read_text().splitlines()
-    assert head.endswith(" litekeep verify")
-    assert said == f"said --config {tmp_path}/100%.toml verify --sample 10%"
+    assert head.endswith(f" litekeep {task}")
+    arguments = "verify --sample 10%" if task == "verify" else task
+    assert said == f"said --config {tmp_path}/100%.toml {arguments}"
 
 
 def test_every_percent_sign_is_escaped_for_cron():
