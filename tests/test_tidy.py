@@ -60,7 +60,7 @@ ROOMS: dict[str, set[str]] = {
     "library": {"config", "sources", "jobs", "engine", "host"},
     "doctor": {
         *("status", "sources", "opening", "config", "engine", "repository", "store"),
-        *("host", "sqlite", "aws"),
+        *("host", "sqlite", "aws", "notices", "notify"),
     },
     # Thin over them all.
     "cli": {

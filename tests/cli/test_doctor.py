@@ -213,6 +213,49 @@ def test_nagios_gets_ok_where_all_is_well(
     assert run(["doctor", "--nagios", os.fspath(kept)]) == 0
 
 
+def test_what_is_left_out_is_neither_shown_nor_counted_and_may_make_it_ok(shell: Shell, kept: Path):
+    kept.chmod(0o666)
+    skips = ("--skip", "schedule", "--skip", "file-system", "--skip", "permissions")
+    code, line = nagios(shell, kept, *skips)
+
+    left_out = "file-system, permissions, schedule"
+    well = f"LITEKEEP OK - 16 checks: 16 ok, 0 warn, 0 fail (left out: {left_out})"
+    assert (code, line) == (0, well)
+    ran = shell.run("doctor", kept, "--json", *skips)
+    assert {each["name"] for each in checks(ran)} == EXPECTED - {*skips[1::2]}
+    assert nagios(shell, kept)[0] == 1
+
+
+def test_no_test_object_is_written_where_nothing_asks_for_it(shell: Shell, kept: Path):
+    folder = shell.folder / "app.db-backups"
+    skips = [f"--skip={name}" for name in ("store", "delete", "conditions", "clock")]
+    before = folder.stat().st_mtime_ns
+
+    assert shell.run("doctor", kept, *skips).code == 0
+    assert folder.stat().st_mtime_ns == before
+    assert shell.run("doctor", kept, *skips[1:]).code == 0
+    assert folder.stat().st_mtime_ns > before
+
+
+def test_what_is_no_check_cannot_be_left_out(shell: Shell, kept: Path):
+    ran = shell.run("doctor", kept, "--skip", "versionning")
+    assert ran.code == 2
+    assert "no check is called 'versionning'" in ran.err
+    assert "Did you mean versioning? There are: configuration, secrets, " in ran.err
+    code, line = nagios(shell, kept, "--skip", "versionning")
+    assert (code, line) == (3, "LITEKEEP UNKNOWN - no check is called 'versionning'")
+
+
+def test_a_name_or_a_file_that_means_nothing_fails_whatever_is_left_out(shell: Shell, kept: Path):
+    (shell.folder / "litekeep.toml").write_text("[[database]]\npath = 'app.db'\n")
+    strange = shell.run("doctor", "strange", "--skip", "database", "--json")
+    assert strange.code == 11
+    (shell.folder / "litekeep.toml").write_text("[[databas]]\n")
+    unread = shell.run("doctor", "--skip", "configuration", "--json")
+    assert unread.code == 2
+    assert checks(unread)[0]["name"] == "configuration"
+
+
 def test_nagios_and_json_exclude_each_other(shell: Shell):
     ran = shell.run("doctor", "--nagios", "--json")
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ import click
 from litekeep.cli import output
 from litekeep.cli.options import Options, common_options, complete_files
 from litekeep.doctor.examine import Examination, Surroundings, examine
-from litekeep.doctor.findings import Finding
+from litekeep.doctor.findings import CHECKS, Finding
 from litekeep.errors import AlreadyRunning, LitekeepError, UserError
 from litekeep.paths import current_folder
 
@@ -29,6 +30,10 @@ _WORST_FIRST = ("fail", "warn", "ok")
 _NAGIOS_SHOWN_MAX = 5
 
 
+def _complete_checks(context: click.Context, parameter: click.Parameter, typed: str) -> list[str]:
+    return [name for name in CHECKS if name.startswith(typed)]
+
+
 @click.command(short_help="Check databases, stores and the machine, with hints.")
 @click.argument("databases", nargs=-1, metavar="[DATABASE]...", shell_complete=complete_files)
 @click.option(
@@ -37,8 +42,18 @@ _NAGIOS_SHOWN_MAX = 5
     is_flag=True,
     help="One line and the exit codes 0 to 3, as Nagios and its like want them.",
 )
+@click.option(
+    "--skip",
+    "skipped",
+    metavar="NAME",
+    multiple=True,
+    help="Leave this check out; can be given several times.",
+    shell_complete=_complete_checks,
+)
 @common_options
-def command(databases: tuple[str, ...], is_nagios: bool, options: Options) -> int:
+def command(
+    databases: tuple[str, ...], is_nagios: bool, skipped: tuple[str, ...], options: Options
+) -> int:
     """
     Check databases, stores and the machine, with a hint for whatever is not well.
 
@@ -49,8 +64,8 @@ def command(databases: tuple[str, ...], is_nagios: bool, options: Options) -> in
     if is_nagios:
         if options.is_json:
             raise UserError("--nagios and --json exclude each other", hint="Give one of them.")
-        return _nagios(databases, options)
-    found = _examined(databases, options)
+        return _nagios(databases, skipped, options)
+    found = _examined(databases, skipped, options)
     if options.is_json:
         output.json_object({"checks": [_as_json(finding) for finding in found.findings]})
     elif options.is_quiet:
@@ -60,12 +75,20 @@ def command(databases: tuple[str, ...], is_nagios: bool, options: Options) -> in
     else:
         for finding in found.findings:
             _show(finding)
-        output.result(_summary(found.findings))
+        output.result(_summary(found.findings, skipped))
     return _exit_code(found.findings)
 
 
-def _examined(databases: Sequence[str], options: Options) -> Examination:
-    return examine(databases, options.config, Surroundings(os.environ, current_folder()))
+def _examined(databases: Sequence[str], skipped: Sequence[str], options: Options) -> Examination:
+    for name in skipped:
+        if name not in CHECKS:
+            near = difflib.get_close_matches(name, CHECKS, 1, 0.5)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            raise UserError(
+                f"no check is called {name!r}", hint=f"{meant}There are: {', '.join(CHECKS)}."
+            )
+    around = Surroundings(os.environ, current_folder(), frozenset(skipped))
+    return examine(databases, options.config, around)
 
 
 def _exit_code(findings: Sequence[Finding]) -> int:
@@ -73,9 +96,9 @@ def _exit_code(findings: Sequence[Finding]) -> int:
     return next((code for code in codes if code != AlreadyRunning.exit_code), 0)
 
 
-def _nagios(databases: Sequence[str], options: Options) -> int:
+def _nagios(databases: Sequence[str], skipped: Sequence[str], options: Options) -> int:
     try:
-        found = _examined(databases, options)
+        found = _examined(databases, skipped, options)
     except LitekeepError as error:
         return _nagios_line(NAGIOS_UNKNOWN, error.message)
     if not found.has_database:
@@ -87,7 +110,7 @@ def _nagios(databases: Sequence[str], options: Options) -> int:
     parts = [f"{each.name}: {_sentence(each)}" for each in bad[:_NAGIOS_SHOWN_MAX]]
     if len(bad) > _NAGIOS_SHOWN_MAX:
         parts.append(f"{len(bad) - _NAGIOS_SHOWN_MAX} more")
-    return _nagios_line(NAGIOS[state], "; ".join([_summary(found.findings), *parts]))
+    return _nagios_line(NAGIOS[state], "; ".join([_summary(found.findings, skipped), *parts]))
 
 
 def _nagios_line(outcome: tuple[int, str], text: str) -> int:
@@ -110,10 +133,12 @@ def _sentence(finding: Finding) -> str:
     return f"{finding.about}: {finding.detail}" if finding.about else finding.detail
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[Finding], skipped: Sequence[str]) -> str:
     counts = Counter(finding.state for finding in findings)
+    left_out = f" (left out: {', '.join(sorted(set(skipped)))})" if skipped else ""
     return (
         f"{len(findings)} checks: {counts['ok']} ok, {counts['warn']} warn, {counts['fail']} fail"
+        f"{left_out}"
     )
 
 

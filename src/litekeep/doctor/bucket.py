@@ -13,7 +13,7 @@ the question takes.  Other servers than AWS do not know every question.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from urllib.parse import unquote, urlsplit
@@ -45,6 +45,7 @@ def bucket_findings(
     bucket: str,
     access: Access | None,
     *,
+    names: Sequence[str] = NAMES,
     about: str,
     clock: Clock = now,
 ) -> tuple[Finding, ...]:
@@ -58,23 +59,25 @@ def bucket_findings(
 
         access: How boto3 reaches it.
 
+        names: The checks to make.
+
         about: What to call it.
 
         clock: What ages of uploads count to.
     """
     if access is None or store.anonymous:
         hint = "Ask with an identity that may look at the bucket."
-        return tuple(unknown(name, about, "no identity to ask with", hint) for name in NAMES)
+        return tuple(unknown(name, about, "no identity to ask with", hint) for name in names)
     if not has_boto3():
         hint = "Install it with the pip of Litekeep's environment: pip install boto3."
         reason = "it needs litekeep[aws] (boto3)"
-        return tuple(unknown(name, about, reason, hint) for name in NAMES)
+        return tuple(unknown(name, about, reason, hint) for name in names)
     folder = unquote(urlsplit(store.url).path).strip("/")
     prefix = f"{folder}/" if folder else ""
     try:
         setup = BucketSetup(access, bucket)
     except LitekeepError as error:
-        return tuple(unknown(name, about, error.message, error.hint or "") for name in NAMES)
+        return tuple(unknown(name, about, error.message, error.hint or "") for name in names)
 
     def uploads() -> Iterator[Finding]:
         return _open_uploads(access, bucket, prefix, about, clock())
@@ -86,7 +89,7 @@ def bucket_findings(
         "upload-rule": lambda: _upload_rule(setup, about, prefix),
         "open-uploads": uploads,
     }
-    return tuple(finding for name in NAMES for finding in guarded([name], about, checks[name]))
+    return tuple(finding for name in names for finding in guarded([name], about, checks[name]))
 
 
 def _versioning(setup: BucketSetup, about: str) -> Iterator[Finding]:

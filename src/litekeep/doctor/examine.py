@@ -3,6 +3,7 @@ All the checks, in order: of the installation, of each database, of its stores, 
 
     a configuration that cannot be read     says so, and what does without it goes on
     a database or store that is broken      says so, and the others go on
+    a check that is left out                is not made, where no other one needs what it does
 
 Nothing is changed, but for the test object of each store (`stores.py`).
 """
@@ -10,7 +11,7 @@ Nothing is changed, but for the test object of each store (`stores.py`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,11 +46,26 @@ _FILE_CHECKS = ("file-system", "journal-mode", "wal-size", "sqlite-version", "pe
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """Where the examination is made: the environment, the current folder, the clock."""
+    """
+    Where the examination is made: the environment, the current folder, the clock.
+
+    `skipped` are the names of checks that nobody wants here.
+    """
 
     environ: Mapping[str, str]
     folder: Path
+    skipped: frozenset[str] = frozenset()
     clock: Clock = now
+
+    def made(
+        self, names: Sequence[str], about: str, check: Callable[[], Iterable[Finding]]
+    ) -> tuple[Finding, ...]:
+        """Return what *check* finds, see `guarded`; nothing where all of *names* are skipped."""
+        return () if set(names) <= self.skipped else guarded(names, about, check)
+
+    def wanted(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        """Return the findings of the checks that are not skipped."""
+        return tuple(finding for finding in findings if finding.name not in self.skipped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +99,23 @@ def examine(names: Sequence[str], config: Path | None, around: Surroundings) -> 
     """
     settings = _settings(config, around)
     if isinstance(settings, Finding):
-        return Examination((settings, *_machine(around, ())), has_database=True)
+        return Examination((settings, *around.wanted(_machine(around, ()))), has_database=True)
     databases, strangers = _databases(settings, names, around)
-    findings = [*strangers]
-    findings += guarded(
+    findings: list[Finding] = []
+    findings += around.made(
         ["configuration"], "", lambda: installation.configuration(settings, databases)
     )
-    findings += guarded(["secrets"], "", lambda: installation.secrets(settings))
-    findings += guarded(["library"], "", lambda: installation.library(settings, databases))
+    findings += around.made(["secrets"], "", lambda: installation.secrets(settings))
+    findings += around.made(
+        ["library"], "", lambda: installation.library(settings, databases, around.environ)
+    )
     looked: set[str] = set()
     for database in databases:
         findings += _one(settings, database, around, looked)
     findings += _machine(around, databases)
-    return Examination(tuple(findings), has_database=bool(databases or strangers))
+    # That a name means nothing is no check, so it cannot be skipped.
+    found = (*strangers, *around.wanted(findings))
+    return Examination(found, has_database=bool(databases or strangers))
 
 
 def _settings(config: Path | None, around: Surroundings) -> Settings | Finding:
@@ -131,7 +151,9 @@ def _one(
     patient = _patient(settings, database, around)
     about, seen = database.name, patient.seen
     real = seen.path if seen else None
-    yield from guarded(["docker"], about, lambda: engine_findings(database, real, around.environ))
+    yield from around.made(
+        ["docker"], about, lambda: engine_findings(database, real, around.environ)
+    )
     yield from patient.trouble
     if seen is not None:
         checks: dict[str, Callable[[], Iterator[Finding]]] = {
@@ -143,7 +165,7 @@ def _one(
             "permissions": lambda: permissions(about, seen),
         }
         for name, check in checks.items():
-            yield from guarded([name], about, check)
+            yield from around.made([name], about, check)
     yield from _stores(settings, patient, around, looked)
     yield from _backups(settings, patient, around)
 
@@ -183,7 +205,7 @@ def _stores(
     def look(repository: Repository) -> tuple[Finding, ...]:
         about, store = _about(patient, repository), by_name[repository.place]
         is_pruned = (store.keep or default) is not None
-        return guarded(
+        return around.made(
             stores.NAMES,
             about,
             lambda: stores.store_findings(
@@ -213,15 +235,18 @@ def _bucket(
 
     inner = repository.store.inner if isinstance(repository.store, RetryStore) else None
     about = url_without_secrets(store.url)
+    names = [name for name in bucket.NAMES if name not in around.skipped]
     is_away = any(each.code == StoreUnavailable.exit_code for each in found)
     if is_away or not isinstance(inner, ObjectsStore):
-        yield from unmade(bucket.NAMES, about, "store")
+        yield from unmade(names, about, "store")
         return
     name, access = inner.bucket.name, inner.bucket.connection.access
-    yield from guarded(
-        bucket.NAMES,
+    yield from around.made(
+        names,
         about,
-        lambda: bucket.bucket_findings(store, name, access, about=about, clock=around.clock),
+        lambda: bucket.bucket_findings(
+            store, name, access, names=names, about=about, clock=around.clock
+        ),
     )
 
 
@@ -248,24 +273,24 @@ def _backups(settings: Settings, patient: _Patient, around: Surroundings) -> Ite
     if seen is not None:
         state = state_folder(settings, around.environ)
         last_size = last.copies[0].stored_size if last else None
-        yield from guarded(
+        yield from around.made(
             ["space-backup"],
             about,
             lambda: space_for_backup(about, seen, patient.repositories, state, last_size),
         )
-        yield from guarded(["space-restore"], about, lambda: space_for_restore(about, seen))
+        yield from around.made(["space-restore"], about, lambda: space_for_restore(about, seen))
     else:
         yield from unmade(("space-backup", "space-restore"), about, "database")
     yield from found
     if statuses:
         within = settings.status.proof_within
-        yield from guarded(
+        yield from around.made(
             ["proof"], about, lambda: newest_proof(statuses[0], within, around.clock())
         )
 
 
 def _machine(around: Surroundings, databases: Sequence[Database]) -> Iterator[Finding]:
-    yield from guarded(["schedule"], "", schedule)
+    yield from around.made(["schedule"], "", schedule)
     folders = [around.folder]
 
     def find() -> Iterator[Finding]:
@@ -273,6 +298,6 @@ def _machine(around: Surroundings, databases: Sequence[Database]) -> Iterator[Fi
             folders.extend(build_folders(database, around.environ))
         return iter(())
 
-    yield from guarded(["image-secrets"], "", find)
+    yield from around.made(["image-secrets"], "", find)
     for folder in dict.fromkeys(folders):
-        yield from guarded(["image-secrets"], "", partial(image_secrets, folder))
+        yield from around.made(["image-secrets"], "", partial(image_secrets, folder))

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from litekeep.doctor.dockerignore import Pattern, is_ignored, parse_patterns
 from litekeep.doctor.findings import Finding, ok, warn
+from litekeep.notices import VARIABLES
 
 NAME = "image-secrets"
 
@@ -81,7 +82,8 @@ def secret_keys(text: str) -> tuple[str, ...]:
         value = match[2].partition(" #")[0].strip().strip("\"'")
         parts = set(re.split(r"[_.]", match[1].lower()))
         is_named_so = bool(parts & _SECRET_WORDS) and not parts & _HARMLESS
-        if value and (is_named_so or _WITH_PASSWORD.match(value)):
+        is_ours = match[1] in VARIABLES  # addresses that are as good as a password
+        if value and (is_named_so or is_ours or _WITH_PASSWORD.match(value)):
             found.append(match[1])
     return tuple(dict.fromkeys(found))
 

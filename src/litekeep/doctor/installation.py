@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import importlib.util
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from litekeep.aws.credentials import has_boto3
-from litekeep.config.keys import SecretSource, keys_of
-from litekeep.config.places import kind_of
-from litekeep.config.settings import Settings, StoreSettings
+from litekeep.config.keys import SecretSource
+from litekeep.config.secrets import secrets_of
+from litekeep.config.settings import Settings
 from litekeep.dockername import DockerName
 from litekeep.doctor.findings import Finding, fail, ok, warn
 from litekeep.doctor.images import secret_keys
 from litekeep.errors import MissingExtra
 from litekeep.host.schedule import VARIABLES_FILE
+from litekeep.notices import is_apprise_needed
+from litekeep.notify.channels import missing_apprise
 from litekeep.sources import Database
 from litekeep.sqlite.connections import library_version
 from litekeep.sqlite.versions import has_reset_bug
 from litekeep.version import VERSION
+
+#: What the extras of this package bring.
+EXTRAS = ("boto3", "docker", "apprise")
 
 _VARIABLES_SIZE_MAX = 1 << 20
 
@@ -61,7 +66,9 @@ def secrets(settings: Settings, *, variables: Path = VARIABLES_FILE) -> Iterator
     yield from found or [ok("secrets", "", "none stands in plain text where others may read it")]
 
 
-def library(settings: Settings, databases: Sequence[Database]) -> Iterator[Finding]:
+def library(
+    settings: Settings, databases: Sequence[Database], environ: Mapping[str, str]
+) -> Iterator[Finding]:
     """Check what this installation consists of: `library`."""
     version = library_version()
     found = []
@@ -74,19 +81,23 @@ def library(settings: Settings, databases: Sequence[Database]) -> Iterator[Findi
                 "Install apsw from its wheel, which brings a newer SQLite: pip install -U apsw.",
             )
         )
-    found += [fail("library", "", error) for error in _missing(settings, databases)]
-    extras = [name for name in ("boto3", "docker") if _is_installed(name)]
+    found += [fail("library", "", error) for error in _missing(settings, databases, environ)]
+    extras = [name for name in EXTRAS if _is_installed(name)]
     shown = f"Litekeep {VERSION}, SQLite {version}; extras: {', '.join(extras) or 'none'}"
     yield from found or [ok("library", "", shown)]
 
 
-def _missing(settings: Settings, databases: Sequence[Database]) -> Iterator[MissingExtra]:
+def _missing(
+    settings: Settings, databases: Sequence[Database], environ: Mapping[str, str]
+) -> Iterator[MissingExtra]:
     is_in_docker = any(isinstance(item.path, DockerName) for item in databases)
     if is_in_docker and not _is_installed("docker"):
         yield MissingExtra(
             "databases in Docker need a part of Litekeep that is not installed",
             hint="Install it with the pip of Litekeep's environment: pip install docker.",
         )
+    if is_apprise_needed(settings, environ) and not _is_installed("apprise"):
+        yield missing_apprise()
     needs = [f"the profile of {store.name}" for store in settings.stores if store.profile]
     needs += [f"{name}, which is in AWS" for name, s in _sources(settings) if s.kind == "ssm"]
     if needs and not has_boto3():
@@ -115,13 +126,9 @@ def _in_plain(settings: Settings) -> Iterator[Finding]:
 
 def _sources(settings: Settings) -> Iterator[tuple[str, SecretSource]]:
     """Yield each secret of the configuration with its key; an access key's id is none."""
-    for store in settings.stores:
-        if kind_of(store.url) == "local":
-            continue
-        for name, key in keys_of(StoreSettings):
-            source = getattr(store, name)
-            if key.kind == "secret" and source is not None and name != "access_key_id":
-                yield f"{name} of {store.name}", source
+    for name, owner, source in secrets_of(settings):
+        if name != "access_key_id":
+            yield f"{name} of {owner}", source
 
 
 def _holds_secrets(path: Path) -> bool:

@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 from litekeep.errors import ConfigError, MissingExtra, NotTold
 from litekeep.notify import events
 from litekeep.notify.events import Event, Outcome
-from litekeep.notify.http import checked_url, post
 from litekeep.secret import Secret
 
 #: What a ping may carry; Healthchecks itself takes ten times as much.
@@ -83,6 +82,9 @@ class Ping:
 
             ConfigError: The address is none.
         """
+        # TLS costs 45 ms to import: only who tells by it pays.
+        from litekeep.notify.http import checked_url, post
+
         url = signal_url(checked_url(self.url), signal, run)
         headers = {"Content-Type": "text/plain; charset=utf-8"}
         data = text.encode(errors="backslashreplace")
@@ -123,6 +125,9 @@ class Webhook:
 
     def send(self, event: Event) -> None:
         """Post the event's JSON, signed where there is a key."""
+        # TLS costs 45 ms to import: only who tells by it pays.
+        from litekeep.notify.http import checked_url, post
+
         url = checked_url(self.url)
         data = json.dumps(events.fields(event), ensure_ascii=False).encode(errors="replace")
         headers = {"Content-Type": "application/json"}
@@ -160,10 +165,7 @@ class Service:
             # Optional, and slow to load: only who tells by it pays.
             import apprise
         except ImportError as error:
-            raise MissingExtra(
-                "mail and other services need a part of Litekeep that is not installed",
-                hint="Install it with the pip of Litekeep's environment: pip install apprise.",
-            ) from error
+            raise missing_apprise() from error
         sender = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Litekeep", app_desc="Litekeep"))
         if not sender.add(self.url.reveal()):
             raise ConfigError(
@@ -190,6 +192,14 @@ class Service:
             f"{scheme} {said}",
             hint="Check its address, and the way there; litekeep notify test tries it.",
         )
+
+
+def missing_apprise() -> MissingExtra:
+    """Return that the part is missing by which services are told."""
+    return MissingExtra(
+        "mail and other services need a part of Litekeep that is not installed",
+        hint="Install it with the pip of Litekeep's environment: pip install apprise.",
+    )
 
 
 def _kind(outcome: Outcome) -> str:

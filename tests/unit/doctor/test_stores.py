@@ -252,6 +252,16 @@ def test_a_bucket_as_it_is_made_wants_attention(moto_s3: S3Server):
     assert found["open-uploads"].state == "ok"
 
 
+def test_a_bucket_is_asked_only_what_is_wanted(moto_s3: S3Server):
+    inner = bucket_of(open_store(f"s3://{moto_s3.new_bucket()}/p", moto_s3.options()))
+    store = StoreSettings(name="s3", url="s3://bucket/p")
+    access = inner.bucket.connection.access
+
+    for wanted in (["upload-rule"], ["versioning", "open-uploads"]):
+        found = bucket_findings(store, inner.bucket.name, access, names=wanted, about="s3")
+        assert [each.name for each in found] == wanted
+
+
 def test_a_bucket_that_is_set_up_well_is_well(moto_s3: S3Server):
     bucket = moto_s3.new_bucket()
     client = moto_s3.client()
