@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.crash import intruder
 from tests.crash import nursery as nurseries
 from tests.crash.nursery import Nursery
 
@@ -15,3 +16,10 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
     """Forks runs that may be killed."""
     with nurseries.opened(tmp_path_factory.mktemp("nursery")) as nursery:
         yield nursery
+
+
+@pytest.fixture(scope="session")
+def intruders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where applications wait to start in the middle of a restore: a fault's `place`."""
+    with intruder.waiting(tmp_path_factory.mktemp("intruders")) as place:
+        yield place

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -87,7 +86,7 @@ def check(nursery: Nursery, scene: Scene, run: Run, done: dict[str, Any], where:
 @pytest.mark.parametrize("kind", SCENES)
 @pytest.mark.parametrize("action", ["visit", "stay"])
 def test_an_application_that_starts_at_any_step_of_a_restore_is_not_robbed(
-    nursery: Nursery, tmp_path: Path, kind: str, action: str
+    nursery: Nursery, intruders: str, tmp_path: Path, kind: str, action: str
 ):
     template = SCENES[kind](nursery, tmp_path / "template")
     dry = template.copied(tmp_path / "dry").restore(nursery)
@@ -95,9 +94,9 @@ def test_an_application_that_starts_at_any_step_of_a_restore_is_not_robbed(
     for index, step in enumerate(dry.steps):
         scene = template.copied(tmp_path / "scene")
         log = tmp_path / f"log-{index}"
-        command = [sys.executable, "-m", "tests.crash.intruder"]
-        command += [action, str(scene.target), str(log)]
-        run = scene.restore(nursery, fault={"call": index, "command": command})
+        enter = [action, str(scene.target), str(log)]
+        fault = {"call": index, "enter": enter, "place": intruders}
+        run = scene.restore(nursery, fault=fault)
         done = intruder.ended(log)
         statuses.add(run.status)
         check(nursery, scene, run, done, f"{action} at {index}: {step}")
@@ -137,7 +136,7 @@ def check_unreadable(
 @pytest.mark.parametrize("kind", UNREADABLE)
 @pytest.mark.parametrize("action", ["visit", "stay", "die"])
 def test_an_application_that_reads_what_sqlite_cannot_is_not_robbed(
-    nursery: Nursery, tmp_path: Path, kind: str, action: str
+    nursery: Nursery, intruders: str, tmp_path: Path, kind: str, action: str
 ):
     template = UNREADABLE[kind](nursery, tmp_path / "template")
     dry = template.copied(tmp_path / "dry").restore(nursery)
@@ -147,9 +146,9 @@ def test_an_application_that_reads_what_sqlite_cannot_is_not_robbed(
     for index, step in enumerate(dry.steps):
         scene = template.copied(tmp_path / "scene")
         log = tmp_path / f"log-{index}"
-        command = [sys.executable, "-m", "tests.crash.intruder"]
-        command += [action, str(scene.target), str(log), *more]
-        run = scene.restore(nursery, fault={"call": index, "command": command})
+        enter = [action, str(scene.target), str(log), *more]
+        fault = {"call": index, "enter": enter, "place": intruders}
+        run = scene.restore(nursery, fault=fault)
         done = intruder.ended(log)
         statuses.add(run.status)
         check_unreadable(nursery, scene, run, done, kind, f"{action} at {index}: {step}")
@@ -170,7 +169,7 @@ def pairs_around_the_rename(steps: tuple[str, ...]) -> list[tuple[int, int]]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", ["wal", "rollback", "malformed"])
 def test_an_application_that_waits_while_a_restore_is_killed_damages_nothing(
-    nursery: Nursery, tmp_path: Path, kind: str
+    nursery: Nursery, intruders: str, tmp_path: Path, kind: str
 ):
     """The kernel drops our locks, and the application goes on with the file that it opened."""
     template = (SCENES | UNREADABLE)[kind](nursery, tmp_path / "template")
@@ -179,9 +178,8 @@ def test_an_application_that_waits_while_a_restore_is_killed_damages_nothing(
     for come, killed in pairs_around_the_rename(dry.steps):
         scene = template.copied(tmp_path / "scene")
         log = tmp_path / f"log-{come}-{killed}"
-        command = [sys.executable, "-m", "tests.crash.intruder"]
-        command += ["stay", str(scene.target), str(log)]
-        fault = {"call": come, "command": command, "kill": killed}
+        enter = ["stay", str(scene.target), str(log)]
+        fault = {"call": come, "enter": enter, "place": intruders, "kill": killed}
         run = scene.restore(nursery, fault=fault)
         done = intruder.ended(log)
         where = f"came at {come}: {dry.steps[come]}, killed at {killed}: {dry.steps[killed]}"
