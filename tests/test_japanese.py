@@ -188,7 +188,7 @@ def test_the_files_that_are_listed_are_there():
 
 
 def test_the_tasks_of_a_schedule_are_listed():
-    words = {"毎時": "hourly", "毎日": "daily", "毎週": "weekly"}
+    words = {"毎時": "hourly", "毎日": "daily", "毎週": "weekly", "通知先があれば毎時": "off"}
     listed = table_of(["処理", "間隔", "内容"])
 
     assert {name: words[row[0]] for name, row in listed.items()} == {
