@@ -5,7 +5,8 @@
 #   make demo      a sample application, a backup, damage, a restore, the proof
 #   make test      lint, types and the whole suite; installs the servers that it needs
 #   make lint      style, types                  make format       rewrites to the style
-#   make torture   the long tests                make bench        writes docs/benchmarks.md
+#   make torture   the long tests                make bench        writes docs/benchmarks.md,
+#                                                and bench-stream docs/benchmarks-stream.md
 #   make docs      the site, in site/            make test-lowest  the oldest dependencies
 #   make lock      new versions into the lock    make clean        removes what make made
 
@@ -26,7 +27,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 LOCKED := $(INSTALL) --require-hashes --only-binary :all:
 
-.PHONY: demo test lint format torture bench docs test-lowest lock clean environment packages servers
+.PHONY: demo test lint format torture bench bench-stream docs test-lowest lock clean environment packages servers
 
 demo: $(RUNTIME)
 	@$(BIN)/litekeep demo
@@ -48,6 +49,9 @@ torture: packages $(DEV) servers
 
 bench: packages $(DEV)
 	$(BIN)/python -m bench $(BENCH)
+
+bench-stream: packages $(DEV)
+	$(BIN)/python -m bench.stream $(BENCH)
 
 docs: $(DEV)
 	$(BIN)/mkdocs build --strict --quiet
