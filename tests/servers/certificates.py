@@ -23,14 +23,14 @@ class Authority:
     certificate: Path
     key: ec.EllipticCurvePrivateKey
 
-    def issue(self, folder: Path, address: str) -> tuple[Path, Path]:
-        """Write a certificate for *address* and its key; return their paths."""
+    def issue(self, folder: Path, *servers: str) -> tuple[Path, Path]:
+        """Write a certificate for addresses or names and its key; return their paths."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
-            _builder(f"server {address}", key)
+            _builder(f"server {servers[0]}", key)
             .issuer_name(_name("Litekeep tests"))
             .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))]),
+                x509.SubjectAlternativeName([_general_name(server) for server in servers]),
                 critical=False,
             )
             .sign(self.key, hashes.SHA256())
@@ -46,10 +46,10 @@ class Authority:
         )
         return paths
 
-    def context(self, folder: Path, address: str) -> ssl.SSLContext:
-        """Return what a server at *address* ends TLS with."""
+    def context(self, folder: Path, *servers: str) -> ssl.SSLContext:
+        """Return what a server at those addresses or names ends TLS with."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.issue(folder, address))
+        context.load_cert_chain(*self.issue(folder, *servers))
         return context
 
 
@@ -65,6 +65,13 @@ def new_authority(folder: Path) -> Authority:
     path = folder / "ca.pem"
     path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     return Authority(path, key)
+
+
+def _general_name(server: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(server))
+    except ValueError:
+        return x509.DNSName(server)
 
 
 def _name(text: str) -> x509.Name:

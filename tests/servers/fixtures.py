@@ -14,6 +14,7 @@ import pytest
 
 from tests.servers import clouds, docker, iam, s3
 from tests.servers import podman as podmen
+from tests.servers.aws import NAMES, AmazonFront
 from tests.servers.certificates import Authority, new_authority
 from tests.servers.clouds import AzureServer, GoogleServer
 from tests.servers.docker import Engine, docker_engine
@@ -72,6 +73,16 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
         pytest.skip("Azurite is not installed: run tests/servers/install (needs node and npm)")
     with clouds.azure_server(program, tmp_path_factory.mktemp("azurite")) as server:
         yield server
+
+
+@pytest.fixture
+def amazon(
+    iam_s3: S3Server, authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AmazonFront]:
+    """S3 with regions, at AWS's own addresses, for who is given its proxy: see `aws.py`."""
+    context = authority.context(tmp_path_factory.mktemp("amazon"), *NAMES)
+    with AmazonFront(iam_s3, context, authority.certificate) as front:
+        yield front
 
 
 @contextlib.contextmanager

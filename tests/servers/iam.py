@@ -47,6 +47,19 @@ def add_identity(server: S3Server, name: str, policy: dict[str, Any]) -> None:
     server.others[name] = _new_user(server.client("iam"), name, policy)
 
 
+def keys_of_role(server: S3Server, name: str, policy: dict[str, Any]) -> tuple[str, str, str]:
+    """Return key, secret and token of a new role that may do what *policy* allows."""
+    client = server.client("iam")
+    # moto 5.2 cannot read a trust in a service, as that in EC2 is.
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}}
+    document = {"Version": "2012-10-17", "Statement": [{**trust, "Action": "sts:AssumeRole"}]}
+    role = client.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(document))
+    client.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(policy))
+    keys = server.client("sts").assume_role(RoleArn=role["Role"]["Arn"], RoleSessionName="test")
+    taken = keys["Credentials"]
+    return taken["AccessKeyId"], taken["SecretAccessKey"], taken["SessionToken"]
+
+
 def _new_user(client: Any, name: str, policy: dict[str, Any]) -> tuple[str, str]:
     client.create_user(UserName=name)
     client.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps(policy))

@@ -4,6 +4,7 @@ Services that give out AWS credentials: IMDSv2, ECS, and STS for web identity.
     PUT /latest/api/token                                        a token, for some seconds
     GET /latest/meta-data/iam/security-credentials/              the role's name
     GET /latest/meta-data/iam/security-credentials/ROLE          credentials
+    GET /latest/meta-data/placement/region                       where the machine stands
     GET /ecs                                                     credentials, with our Authorization
     POST /?Action=AssumeRoleWithWebIdentity&...                  the same from STS, for our token
 
@@ -36,6 +37,7 @@ class MetadataServer:
         self.access_key = access_key
         self.secret_key = secret_key
         self.session_token = token
+        self.region = "us-east-1"
         self.lifetime = timedelta(hours=6)
         self.refuse_status: int | None = None
         self.loses = 0  # so many answers never arrive
@@ -104,6 +106,8 @@ class MetadataServer:
             _answer(request, 200, ROLE)
         elif request.path == _CREDENTIALS + ROLE:
             _answer(request, 200, self._credentials())
+        elif request.path == "/latest/meta-data/placement/region":
+            _answer(request, 200, self.region)
         else:
             _answer(request, 404, "")
 

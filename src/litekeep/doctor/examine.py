@@ -240,12 +240,12 @@ def _bucket(
     if is_away or not isinstance(inner, ObjectsStore):
         yield from unmade(names, about, "store")
         return
-    name, access = inner.bucket.name, inner.bucket.connection.access
+    asked = inner.bucket
     yield from around.made(
         names,
         about,
         lambda: bucket.bucket_findings(
-            store, name, access, names=names, about=about, clock=around.clock
+            store, asked.name, asked.access(), names=names, about=about, clock=around.clock
         ),
     )
 

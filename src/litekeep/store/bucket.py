@@ -10,12 +10,14 @@ A part of an upload is tried again by obstore; a whole request by `retry.py`.  N
 is tried by both: see `connection.Use`.
 
 What the server's answers mean stands in `translate.py`, what it is told at first in
-`connection.py`.  What a store makes of all this, `objects.py` knows.
+`connection.py`.  Where nothing names the region of a bucket of AWS, the first request is
+preceded by a question for it: `region.py`.  What a store makes of all this, `objects.py` knows.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace as changed
 from typing import Any, cast
@@ -25,7 +27,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from litekeep import faults
-from litekeep.aws.credentials import Refused
+from litekeep.aws.credentials import Access, Refused
 from litekeep.errors import (
     BlobChanged,
     BlobNotFound,
@@ -36,10 +38,11 @@ from litekeep.errors import (
 )
 from litekeep.store.attributes import attributes_of, key_of, metadata_of, version_of
 from litekeep.store.base import PIECE_SIZE_MAX, Blob, check_name
-from litekeep.store.connection import Use, connect, unasked_settings_hidden
+from litekeep.store.connection import Connection, Use, connect, unasked_settings_hidden
 from litekeep.store.feed import MIB, UPLOAD_MEMORY, Feed, exactly, sliced
 from litekeep.store.options import StoreOptions
-from litekeep.store.translate import Asked, status_of, translate
+from litekeep.store.region import find_region
+from litekeep.store.translate import Asked, is_silent_of_region, status_of, translate
 
 QUICK_SIZE_MAX = MIB // 4
 LISTED_AT_ONCE = 1000
@@ -65,28 +68,57 @@ class Bucket:
         self.scheme = scheme
         self.name = bucket
         self.prefix = f"{prefix}/" if prefix else ""
-        self.connection = connect(scheme, bucket, options)
+        self._options = options
         self._has_token = options.sas_token is not None
+        self._settling = threading.Lock()
+        self._open(connect(scheme, bucket, options))
+        self._is_known = False  # whether the server ever did what it was asked
+
+    def _open(self, connection: Connection) -> None:
+        self.connection = connection
         self._asked = Asked(
-            scheme,
+            self.scheme,
             self.url,
-            bucket,
-            self.connection.base_url,
-            self.connection.region,
-            credentials_hint=self.connection.credentials_hint,
+            self.name,
+            connection.base_url,
+            connection.region,
+            credentials_hint=connection.credentials_hint,
         )
         try:
             with unasked_settings_hidden():
-                self._quick, self._reading, self._bulk, self._parts = (
-                    _OPENERS[scheme](**self.connection.client(use, options)) for use in Use
-                )
+                self._clients: dict[Use, Any] = {
+                    use: _OPENERS[self.scheme](**connection.client(use, self._options))
+                    for use in Use
+                }
         except (BaseError, OSError, ValueError) as error:
             # The text may quote a key that is not one.
             raise ConfigError(
                 f"{self.url} cannot be opened with these options ({type(error).__name__})",
                 hint="Check encryption, checksum, keys and the credentials file.",
             ) from None
-        self._is_known = False  # whether the server ever did what it was asked
+
+    def _client(self, use: Use) -> Any:
+        self._settle()
+        return self._clients[use]
+
+    def access(self) -> Access | None:
+        """Return who asks boto3, and in which region; None where it is not S3."""
+        self._settle()
+        return self.connection.access
+
+    def _settle(self) -> None:
+        """Go to the bucket's region, where nobody named one; it is asked for once."""
+        with self._settling:
+            if not self.connection.is_region_known and (region := self._region()):
+                self._open(self.connection.in_region(region))
+
+    def _region(self) -> str | None:
+        return find_region(
+            self.name,
+            metadata=self.connection.config.get("metadata_endpoint"),
+            authorities=self.connection.client_options.get("root_certificate"),
+            seconds=self._options.timeout_seconds,
+        )
 
     def key(self, name: str) -> str:
         """Return the key of the object *name*."""
@@ -98,7 +130,7 @@ class Bucket:
     ) -> str:
         """Put an object by one request; return its version."""
         faults.reach(f"put {name}")
-        client = self._quick if len(body) <= QUICK_SIZE_MAX else self._bulk
+        client = self._client(Use.QUICK if len(body) <= QUICK_SIZE_MAX else Use.BULK)
         attributes = attributes_of(self.scheme, metadata, storage_class, len(body))
         with self._asking("put", name):
             answer = obstore.put(
@@ -126,7 +158,7 @@ class Bucket:
         try:
             with self._asking("put", name):
                 answer = obstore.put(
-                    self._parts,
+                    self._client(Use.PARTS),
                     self.key(name),
                     feed.from_start(first),
                     attributes=attributes_of(self.scheme, metadata, storage_class, part_size),
@@ -151,7 +183,7 @@ class Bucket:
             is_small: Bound the whole answer in time, not only its silence.
         """
         faults.reach(f"get {name}")
-        client = self._quick if is_small else self._reading
+        client = self._client(Use.QUICK if is_small else Use.READING)
         with self._asking("get", name):
             answer: Any = obstore.get(client, self.key(name), options=cast("Any", options))
             if version is not None and version_of(self.scheme, answer.meta) not in ("", version):
@@ -172,7 +204,7 @@ class Bucket:
         """Return what is known of an object."""
         faults.reach(f"head {name}")
         with self._asking("head", name):
-            answer = obstore.get(self._quick, self.key(name), options={"head": True})
+            answer = obstore.get(self._client(Use.QUICK), self.key(name), options={"head": True})
             meta, attributes = answer.meta, answer.attributes
         metadata = metadata_of(self.scheme, attributes)
         version = version_of(self.scheme, meta)
@@ -182,19 +214,20 @@ class Bucket:
         """Remove an object."""
         faults.reach(f"delete {name}")
         with self._asking("delete", name):
-            obstore.delete(self._quick, self.key(name))
+            obstore.delete(self._client(Use.QUICK), self.key(name))
 
     def copy(self, source: str, target: str) -> None:
         """Copy an object on the server."""
         faults.reach(f"copy {target}")
         with self._asking("copy", target):
-            obstore.copy(self._bulk, self.key(source), self.key(target))
+            obstore.copy(self._client(Use.BULK), self.key(source), self.key(target))
 
     def pages(self, folder: str, start: str) -> Iterator[Sequence[Blob]]:
         """Yield the objects below *folder* whose keys are behind *start*, named by their keys."""
         with self._asking("list", ""):
+            client = self._client(Use.QUICK)
             chunks = obstore.list(
-                self._quick, folder or None, offset=start or None, chunk_size=LISTED_AT_ONCE
+                client, folder or None, offset=start or None, chunk_size=LISTED_AT_ONCE
             )
         while True:
             with self._asking("list", ""):
@@ -206,7 +239,7 @@ class Bucket:
     def folder(self, folder: str) -> tuple[Sequence[Blob], Sequence[str]]:
         """Return the objects in *folder* itself, and the folders in it, by their keys."""
         with self._asking("list", ""):
-            found = obstore.list_with_delimiter(self._quick, folder or None)
+            found = obstore.list_with_delimiter(self._client(Use.QUICK), folder or None)
         return [self._blob(meta) for meta in found["objects"]], list(found["common_prefixes"])
 
     @contextlib.contextmanager
@@ -248,11 +281,16 @@ class Bucket:
         status = status_of(text)
         if action == "head" and (status in _SILENT or (status and not self._is_known)):
             text = self._explained(name) or text
-        return translate(changed(self._asked, action=action, name=name), text)
+        asked = changed(self._asked, action=action, name=name)
+        if self.connection.is_amazon and is_silent_of_region(text):
+            with contextlib.suppress(StoreError):
+                found = self._region()
+                asked = changed(asked, region_found="" if found in (None, asked.region) else found)
+        return translate(asked, text)
 
     def _explained(self, name: str) -> str | None:
         try:
-            obstore.get_range(self._quick, self.key(name), start=0, end=1)
+            obstore.get_range(self._client(Use.QUICK), self.key(name), start=0, end=1)
         except (BaseError, OSError) as error:
             return str(error)
         return None

@@ -9,7 +9,8 @@ What is looked up where, for S3, first found:
                    AWS_PROFILE (boto3); web identity, ECS from the environment (obstore);
                    the shared AWS files (boto3); the instance's role
     endpoint       given; AWS_ENDPOINT_URL_S3; AWS_ENDPOINT_URL; AWS itself
-    region         given; AWS_REGION; AWS_DEFAULT_REGION; the profile's; us-east-1
+    region         given; AWS_REGION; AWS_DEFAULT_REGION; the profile's; of an endpoint that
+                   is not AWS's us-east-1; else what `region.py` finds with the first request
     authorities    ca_file, AWS_CA_BUNDLE: in addition to the system's
 
 Nothing else of the environment counts.  obstore would take any of its settings from a
@@ -32,6 +33,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import replace as changed
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ from litekeep.aws.credentials import (
 )
 from litekeep.errors import AccessDenied, ConfigError
 from litekeep.store.options import StoreOptions
+from litekeep.store.region import DEFAULT_REGION, METADATA, s3_domain
 
 #: Environment that obstore turns into credentials by itself.
 _KEYS_IN_ENVIRONMENT = (
@@ -95,18 +98,44 @@ class Use(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """What `bucket.py` opens a store with; it holds secrets, so it is never shown."""
+    """
+    What `bucket.py` opens a store with; it holds secrets, so it is never shown.
+
+    Where `is_region_known` is not true, `region` is the one of AWS that stands for those
+    that nobody named.
+    """
 
     config: Mapping[str, Any]
     client_options: Mapping[str, Any]
     base_url: str = ""
     region: str = ""
+    is_region_known: bool = True
     provider: Provider | GivenKeys | None = None
     access: Access | None = None
     credentials_hint: str = ""
 
     def __repr__(self) -> str:
         return f"Connection({self.base_url!r})"
+
+    @property
+    def is_amazon(self) -> bool:
+        """Whether the server is AWS's own."""
+        return self.access is not None and self.access.endpoint is None
+
+    def in_region(self, region: str) -> Connection:
+        """Return the same for a bucket of AWS that lies in *region*."""
+        assert self.access is not None, "only S3 has regions"
+        access = changed(self.access, region=region)
+        base_url = _s3_url(self.config["bucket"], access, region)
+        config = {**self.config, "endpoint": base_url, "region": region}
+        return changed(
+            self,
+            config=config,
+            base_url=base_url,
+            region=region,
+            is_region_known=True,
+            access=access,
+        )
 
     def client(self, use: Use, options: StoreOptions) -> dict[str, Any]:
         """Return the arguments of obstore's store for *use*."""
@@ -196,21 +225,15 @@ def _s3(
         ca_file=options.ca_file,
     )
     config, provider = _s3_identity(options, access, environ)
-    region = access.region or (provider.region if provider else None) or "us-east-1"
-    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    is_virtual = not access.path_style
-    base_url = endpoint or (
-        f"https://{bucket}.s3.{region}.{domain}" if is_virtual else f"https://s3.{region}.{domain}"
-    )
-    if endpoint and is_virtual:
-        parts = urlsplit(endpoint)
-        base_url = f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
+    named = access.region or (provider.region if provider else None)
+    region = named or DEFAULT_REGION
+    base_url = _s3_url(bucket, access, region)
     client["allow_http"] = base_url.startswith("http:")
     config |= {
         "bucket": bucket,
         "endpoint": base_url,
         "region": region,
-        "virtual_hosted_style_request": is_virtual,
+        "virtual_hosted_style_request": not access.path_style,
         "unsigned_payload": base_url.startswith("https:") and options.checksum is None,
         # One DELETE a blob: every server knows that, and its refusal has a status.
         "disable_bulk_delete": True,
@@ -232,7 +255,25 @@ def _s3(
             )
         config["sse_kms_key_id"] = options.kms_key_id
     hint = _hint_of_shared_files(environ)
-    return Connection(config, client, base_url, region, provider, access, hint)
+    return Connection(
+        config,
+        client,
+        base_url,
+        region,
+        is_region_known=bool(named or endpoint),
+        provider=provider,
+        access=access,
+        credentials_hint=hint,
+    )
+
+
+def _s3_url(bucket: str, access: Access, region: str) -> str:
+    """Return where requests go to: the bucket is in the name, or not."""
+    base_url = access.endpoint or f"https://{s3_domain(region)}"
+    if access.path_style:
+        return base_url
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
 
 
 def _s3_identity(
@@ -267,8 +308,13 @@ def _s3_identity(
             "no AWS credentials were found",
             hint=f"Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile.{extra}",
         )
-    if environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"):
-        config["metadata_endpoint"] = environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"].rstrip("/")
+    metadata = environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or METADATA
+    if not metadata.startswith(("http://", "https://")):
+        raise ConfigError(
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT is not an http URL",
+            hint=f"Leave it out: it is {METADATA} on every instance.",
+        )
+    config["metadata_endpoint"] = metadata.rstrip("/")
     return config, None
 
 

@@ -179,8 +179,7 @@ class ObjectsStore(Store):
         self._bucket.copy(source, target)
 
     def clean(self, unfinished: Iterable[str] = ()) -> Sequence[str]:
-        access = self._bucket.connection.access
-        if access is None or self._options.is_anonymous:
+        if self._options.is_anonymous or (access := self._bucket.access()) is None:
             return []  # Google and Azure drop after a week what was not completed
         at = self._clock().astimezone(UTC)
         return clean_uploads(access, self._bucket, frozenset(unfinished), at=at)
@@ -208,7 +207,7 @@ class ObjectsStore(Store):
                 return
             except OddKey:
                 self._has_odd_keys = True
-        access = self._bucket.connection.access
+        access = self._bucket.access()
         if access is None or not has_boto3():
             yield from walk(self._bucket.folder, folder, self._bucket.prefix, prefix, start)
             return
@@ -288,7 +287,7 @@ class ObjectsStore(Store):
         raise UploadGone(f"the upload of {name} to {self.url} was aborted by somebody else")
 
     def _copy_large(self, blob: Blob, target: str) -> None:
-        access = self._bucket.connection.access
+        access = self._bucket.access()
         if access is None or not has_boto3():
             self._upload(target, Reread(self, blob), blob.metadata, blob.size, None)
             return

@@ -23,7 +23,7 @@ class StoreOptions:
 
     S3:
         endpoint: URL of an S3-compatible server; AWS itself if None.
-        region: Also taken from the environment; ``us-east-1`` at last.
+        region: Also taken from the environment; AWS is asked for it at last.
         path_style: Bucket in the path instead of the host name.  None means yes
             with an endpoint, no without.
         profile: Name in the shared AWS files: keys, SSO, credential_process.

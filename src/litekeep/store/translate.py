@@ -96,6 +96,8 @@ _WRONG_REGION = {
     "TemporaryRedirect",
     "IllegalLocationConstraintException",
 }
+_REDIRECTS = (301, 307)
+_BARE_REDIRECT = "inner: BareRedirect"  # one without an address
 _BUSY = {
     "SlowDown",
     "Throttling",
@@ -147,7 +149,8 @@ class Asked:
 
     `scheme` and `base_url` tell which service and server it went to; a failure at
     another address is one of the services that give out credentials, about which
-    `credentials_hint` says what this machine has.
+    `credentials_hint` says what this machine has.  `region_found` is where the bucket is,
+    if S3 was asked.
     """
 
     scheme: str
@@ -158,6 +161,7 @@ class Asked:
     action: str = ""
     name: str = ""
     credentials_hint: str = ""
+    region_found: str = ""
 
     @property
     def server(self) -> str:
@@ -180,6 +184,12 @@ def status_of(text: str) -> int:
     """Return the HTTP status in *text*, or 0."""
     found = _STATUS.search(text)
     return int(found[1]) if found else 0
+
+
+def is_silent_of_region(text: str) -> bool:
+    """Tell whether *text* refuses another region than the bucket's, and does not name that."""
+    is_redirect = status_of(text) in _REDIRECTS or _BARE_REDIRECT in text
+    return (is_redirect or code_of(text) in _WRONG_REGION) and not _REGION.search(text)
 
 
 def translate(asked: Asked, text: str) -> StoreError:
@@ -248,7 +258,7 @@ def _identity(asked: Asked, code: str, status: int, text: str) -> StoreError | N
             f"the credentials for {asked.url} have expired ({code})",
             hint="Get new ones (aws sso login for SSO), or use an instance role or a plain key.",
         )
-    if code in _WRONG_REGION or status in (301, 307):
+    if code in _WRONG_REGION or status in _REDIRECTS:
         return _wrong_region(asked, text)
     if code in _BAD_KEY or status == 401:
         return AccessDenied(
@@ -269,11 +279,12 @@ def _identity(asked: Asked, code: str, status: int, text: str) -> StoreError | N
 
 
 def _wrong_region(asked: Asked, text: str) -> AccessDenied:
-    found = _REGION.search(text)
-    says = f"; it is in {found[1]}" if found else ""
+    named = _REGION.search(text)
+    found = named[1] if named else asked.region_found
+    says = f"; it is in {found}" if found else ""
     return AccessDenied(
         f"bucket {asked.bucket!r} is not in region {asked.region}{says}",
-        hint=f"Set region to {found[1]}." if found else "Set region to the bucket's region.",
+        hint=f"Set region to {found}." if found else "Set region to the bucket's region.",
     )
 
 
@@ -336,8 +347,8 @@ def _unreachable(asked: Asked, text: str) -> StoreError:
             f"{asked.server} does not speak TLS as it should",
             hint="Write http:// if the server has no TLS; check the port.",
         )
-    if "inner: BareRedirect" in text:
-        return _wrong_region(asked, text)  # a redirect without an address
+    if _BARE_REDIRECT in text:
+        return _wrong_region(asked, text)
     if "kind: Builder" in text:
         return StoreError(
             f"the address of {asked.server} cannot be used",
