@@ -119,7 +119,7 @@ def test_the_page_has_the_sections_of_the_guide():
 def test_the_page_has_the_policy_units_and_lines_of_the_guide():
     (shown, *_) = texts("事前要件", "json")
     assert shown == guide.POLICY
-    service, timer, _ = texts("ガイドのユニットを使う", "text")
+    service, timer = texts("ガイドのユニットを使う", "text")
     assert (service, timer) == (guide.SERVICE, guide.TIMER)
     (crontab,) = texts("Cron による自動化", "text")
     assert crontab.splitlines()[-1] == guide.CRON_LINE
