@@ -31,6 +31,8 @@ def slow(shell, seaweedfs, tcp_proxy):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_backup_to_a_store_that_hangs_can_be_interrupted(shell, slow, number, code):
+    config = shell.folder / "litekeep.toml"
+    config.write_text(config.read_text().replace('timeout = "3s"', 'timeout = "1s"'))
     slow.hang()
     with shell.start("backup", stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

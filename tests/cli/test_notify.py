@@ -262,7 +262,7 @@ def test_a_run_that_is_ended_by_a_signal_says_so(
     with socket.create_server(("127.0.0.1", 0)) as silent:  # a store that never answers
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         store = f'[[store]]\nname = "s3"\nurl = "s3://b/x"\nendpoint = "{endpoint}"\n'
-        keys = 'access_key_id = "a"\nsecret_access_key = "b"\ntimeout = "3s"\nretry = "0s"\n'
+        keys = 'access_key_id = "a"\nsecret_access_key = "b"\ntimeout = "1s"\nretry = "0s"\n'
         configure(shell, pinged(receiver, "backup") + store + keys)
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with shell.start("backup", **streams) as process:
@@ -282,7 +282,7 @@ def test_a_receiver_that_hangs_neither_fails_a_backup_nor_delays_it_long(
     shell: Shell, app: Path, receiver: Receiver
 ):
     receiver.is_hanging = True
-    every = '[notify]\ntimeout = "2s"\non = ["success"]\n'
+    every = '[notify]\ntimeout = "1s"\non = ["success"]\n'
     configure(shell, every + pinged(receiver) + hooked(receiver))
     begun = time.monotonic()
 
@@ -316,7 +316,8 @@ def test_a_receiver_that_refuses_is_a_warning_that_names_the_host_alone(
     receiver.answers = [code] * 9
     with receiving() as other:
         receiver.location = f"{other.url}/{SECRET}"
-        configure(shell, pinged(receiver))
+        # Not long enough for a second try.
+        configure(shell, f'[notify]\ntimeout = "1s"\n{pinged(receiver)}')
 
         ran = run(shell, "backup", "--json", "--verbose")
 
@@ -328,7 +329,9 @@ def test_a_receiver_that_refuses_is_a_warning_that_names_the_host_alone(
 
 def test_nobody_at_the_address_is_a_warning(shell: Shell, app: Path):
     (port,) = free_ports(1)
-    configure(shell, f'[notify.ping]\nbackup = "http://127.0.0.1:{port}/{SECRET}"\n')
+    ping = f'[notify.ping]\nbackup = "http://127.0.0.1:{port}/{SECRET}"\n'
+    # Not long enough for a second try.
+    configure(shell, f'[notify]\ntimeout = "1s"\n{ping}')
 
     ran = run(shell, "backup", "--quiet")
 
