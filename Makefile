@@ -25,6 +25,8 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Its own programs come first, so that tests and servers find them.
 PYTEST := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+# A file at a time, in the order of tests/conftest.py: the longest first.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 LOCKED := $(INSTALL) --require-hashes --only-binary :all:
 
 .PHONY: demo test lint format torture bench bench-stream docs test-lowest lock clean environment packages servers
@@ -33,7 +35,7 @@ demo: $(RUNTIME)
 	@$(BIN)/litekeep demo
 
 test: packages $(DEV) servers lint
-	$(PYTEST) -n $(JOBS) --dist loadfile $(TESTS)
+	$(PYTEST) -n $(JOBS) $(BY_FILE) $(TESTS)
 
 lint: $(DEV)
 	$(BIN)/ruff check --quiet .
@@ -103,7 +105,7 @@ test-lowest: packages $(DEV) servers
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct \
 	  --group test --group docs --group build --editable '.[all]'
 	PATH="$(CURDIR)/.venv-lowest/bin:$$PATH" .venv-lowest/bin/python -m pytest -n $(JOBS) \
-	  --dist loadfile tests --ignore tests/bench $(TESTS)
+	  $(BY_FILE) tests --ignore tests/bench $(TESTS)
 
 clean:
 	rm -rf .venv .venv-lowest .servers .hypothesis .mypy_cache .pytest_cache .ruff_cache site build dist

@@ -434,3 +434,9 @@ def test_a_drawing_that_differs_is_caught():
     drawn = drawn_tree("* A   exit 1\n  + B  exit 2\n    - C  exit 3\n  + D  exit 4\n")
 
     assert drawn == {"A": (None, 1), "B": ("A", 2), "C": ("B", 3), "D": ("A", 4)}
+
+
+def test_the_files_that_come_first_are_there():
+    from tests.conftest import LONGEST
+
+    assert [name for name in LONGEST if not (TOP / "tests" / name).is_file()] == []
