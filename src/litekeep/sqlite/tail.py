@@ -51,7 +51,7 @@ from pathlib import Path
 import apsw
 
 from litekeep.clock import Clock, monotonic, now, sleep
-from litekeep.errors import CorruptionError, FormatError
+from litekeep.errors import CorruptionError, DatabaseBusy, FormatError
 from litekeep.sqlite.changes import Changes, read_changes
 from litekeep.sqlite.connections import connect, prime
 from litekeep.sqlite.helping import Helper
@@ -66,7 +66,7 @@ from litekeep.sqlite.live import (
     status_of,
     take_wal,
 )
-from litekeep.sqlite.logstate import LogState, WalIndex, stable_log
+from litekeep.sqlite.logstate import IndexHeader, LogState, WalIndex, stable_log
 from litekeep.sqlite.translate import translated
 from litekeep.sqlite.view import WAL, mark_lost
 from litekeep.sqlite.wal import FRAME_HEADER_SIZE, WAL_HEADER_SIZE, Checksum, read_wal_header
@@ -191,11 +191,13 @@ class Tail:
             changes = self._read()
             is_free = self._older is None
             if is_held and is_free and self._is_mark_in_log and self._helper.checkpoint():
-                idle = self._idle_connection()
-                log = stable_log(idle, self._path, self._busy_timeout_seconds)
-                self._move_mark(idle, log)
-                self._let_go()
-                self.helped_count += 1
+                # Whatever fails now: what was read is to be returned.
+                with contextlib.suppress(apsw.BusyError, apsw.LockedError, DatabaseBusy):
+                    idle = self._idle_connection()
+                    log = stable_log(idle, self._path, self._busy_timeout_seconds)
+                    self._move_mark(idle, log)
+                    self._let_go()
+                    self.helped_count += 1
         return changes
 
     def _read_to(self, idle: apsw.Connection, log: LogState) -> Changes | None:
@@ -238,6 +240,21 @@ class Tail:
         """Hold no mark until the checkpoint is through; then read on from a new one."""
         before = self._index.read()
         self._marked.execute("ROLLBACK")
+        try:
+            index = self._wait_aside(before)
+            changes = self._read_to(idle, LogState(index.salts, index.frame_count, 0))
+        except (apsw.BusyError, apsw.LockedError, DatabaseBusy) as error:
+            # No mark is held, or nobody knows since when: not to be taken for a busy moment.
+            raise CorruptionError(
+                "a checkpoint that was given way to went on", hint=None
+            ) from error
+        made_count = (index.change_count - before.change_count) & 0xFFFFFFFF
+        if made_count != (changes.commit_count if changes is not None else 0):
+            raise CorruptionError("the log went on while a checkpoint was given way to", hint=None)
+        return changes
+
+    def _wait_aside(self, before: IndexHeader) -> IndexHeader:
+        """Wait a moment without a mark, take one again, and return what there is then."""
         deadline = monotonic() + _ASIDE_SECONDS
         while (index := self._index.read()) == before and monotonic() < deadline:
             if index.copied_count == index.frame_count:
@@ -246,12 +263,7 @@ class Tail:
         self._marked.execute("BEGIN")
         prime(self._marked)
         self._is_mark_in_log = True
-        index = self._index.read()
-        changes = self._read_to(idle, LogState(index.salts, index.frame_count, 0))
-        made_count = (index.change_count - before.change_count) & 0xFFFFFFFF
-        if made_count != (changes.commit_count if changes is not None else 0):
-            raise CorruptionError("the log went on while a checkpoint was given way to", hint=None)
-        return changes
+        return self._index.read()
 
     def _move_mark(self, idle: apsw.Connection, log: LogState) -> None:
         idle.execute("BEGIN")

@@ -9,13 +9,15 @@ Capturing: what is committed to a live database, as LTX files in its spool.
 
 Order of a sync: the file and what is said of it, durable; then the page map.  A kill in
 between leaves a file that is newer than the map; it is applied to it at the next start.
+Much that differs is cut into several files, each with the page map behind it, so that a kill
+in the midst loses nothing of the work; all but the last are marked as no commit.
 
 A database without a log (the rollback modes) is looked at by the time of its file, and
 compared whole each time that changed, under a SHARED lock.
 
 INVARIANTS
 
-  1. A file holds whole commits: it ends where one ends.
+  1. A file that is not marked holds whole commits: it ends where one ends.
   2. Its pages with those of the files before it are the database at that commit, and have
      the database checksum that stands beside it.
   3. The times of files never fall as txids rise.
@@ -25,7 +27,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -36,15 +38,15 @@ from litekeep.clock import Clock, now
 from litekeep.errors import CorruptionError
 from litekeep.ltx.checksum import page_checksums
 from litekeep.ltx.decode import Decoder, pieces_of
-from litekeep.ltx.encode import Encoder
-from litekeep.ltx.format import Header
 from litekeep.sqlite.changes import Changes
 from litekeep.sqlite.live import LiveView, resolve, take_view
 from litekeep.sqlite.tail import HELP_SIZE, Lost, Tail, follow
-from litekeep.stream.found import Found, Pages, of_pages, of_view
+from litekeep.store.files import translated
+from litekeep.stream.captured import Behind, Check, Step, write_fill, write_part
+from litekeep.stream.found import Found, Pages, of_pages, of_view, parts_of
 from litekeep.stream.pagemap import PageMap, create_page_map, load_page_map
 from litekeep.stream.rebuild import Applied
-from litekeep.stream.spool import Note, Spool, Spooled, time_ms_of
+from litekeep.stream.spool import Spool, Spooled, time_ms_of
 
 if TYPE_CHECKING:
     from numpy import uint64
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
 #: Pages that wait in memory for the next sync; with more it comes at once.
 PENDING_SIZE_MAX = 32 << 20
+#: A file that was changed less long ago may change again and have the same time.
+_SETTLED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,11 @@ class Capture:
         return self._map
 
     @property
+    def state(self) -> tuple[int, int]:
+        """The txid of the last sync and the database checksum then; zeros before the first."""
+        return self._map.state() if self._map is not None else (0, 0)
+
+    @property
     def txid(self) -> int:
         """The txid of the last sync; 0 before the first."""
         return self._map.txid if self._map is not None else 0
@@ -131,23 +140,30 @@ class Capture:
         for spooled in self._spool.files():
             if spooled.min_txid != self.txid + 1 or spooled.max_txid != self.txid + 1:
                 continue
-            with spooled.path.open("rb") as file:
-                decoder = Decoder(pieces_of(file), sha256=spooled.note.sha256)
-                page_map = self._map_of(decoder.header.page_size)
-                numbers: list[int] = []
-                sums = [numpy.empty(0, numpy.uint64)]
-                for run in decoder.runs():
-                    numbers += run.numbers
-                    pages = b"".join(run.pages)
-                    sums.append(page_checksums(run.numbers, pages, page_map.page_size))
-            page_map.apply(
-                numbers,
-                numpy.concatenate(sums),
-                page_count=spooled.note.commit,
-                checksum=spooled.note.checksum,
-                txid=spooled.max_txid,
-                time_ms=spooled.note.time_ms,
-            )
+            try:
+                self._apply_file(spooled)
+            except CorruptionError:
+                # A damaged disk: what it held is found again by comparing.
+                self._spool.remove(spooled)
+                return
+
+    def _apply_file(self, spooled: Spooled) -> None:
+        numbers: list[int] = []
+        sums = [numpy.empty(0, numpy.uint64)]
+        with translated(spooled.path), spooled.path.open("rb") as file:
+            decoder = Decoder(pieces_of(file), sha256=spooled.note.sha256)
+            page_size = decoder.header.page_size
+            for run in decoder.runs():
+                numbers += run.numbers
+                sums.append(page_checksums(run.numbers, b"".join(run.pages), page_size))
+        self._map_of(page_size).apply(
+            numbers,
+            numpy.concatenate(sums),
+            page_count=spooled.note.commit,
+            checksum=spooled.note.checksum,
+            txid=spooled.max_txid,
+            time_ms=spooled.note.time_ms,
+        )
 
     def adopt(self, applied: Applied) -> None:
         """Go on from what a store holds; what lies in the spool is of another history."""
@@ -160,28 +176,32 @@ class Capture:
             time_ms=applied.time_ms,
         )
 
-    def begin(self, reason: str, *, is_gap: bool = True) -> Spooled | None:
+    def begin(self, reason: str) -> Spooled | None:
         """
         Take a mark, compare the whole database with the page map, and capture what differs.
 
         Args:
             reason: Why nobody watched until now.
 
-            is_gap: Whether somebody was to: then the file says since when nobody did.
-
         Returns:
-            The file; None if nothing differs.
+            The file, the last if there are several; None if nothing differs.
         """
         self.let_go()
         self._count(diff_count=self.counts.diff_count + 1, diff_reason=reason)
-        tail = self._stack.enter_context(follow(self._path, help_size=self._help_size))
-        self._tail = tail
-        if tail is not None:
-            return self._diff(tail.first, is_gap=is_gap)
-        self._stack.close()
-        self._seen = self._stamp()
-        with self._view() as live:
-            return self._diff(live, is_gap=is_gap)
+        try:
+            tail = self._stack.enter_context(follow(self._path, help_size=self._help_size))
+            if tail is not None:
+                spooled = self._diff(tail.first)
+                self._tail = tail  # only now: what a tail finds is behind what was compared
+                return spooled
+            seen = self._stamp()
+            with take_view(self._path) as live:
+                spooled = self._diff(live)
+            self._seen = seen
+        except BaseException:
+            self.let_go()
+            raise
+        return spooled
 
     def look(self) -> Spooled | None:
         """
@@ -193,19 +213,17 @@ class Capture:
         if self._tail is None:
             if self._stamp() == self._seen:
                 return None
-            return self.begin("the database has no log", is_gap=False)
+            return self.begin("the database has no log")
         changes = self._tail.look()
         self._count(helped_count=self._tail.helped_count)
         if changes is None:
             return None
         if isinstance(changes, Lost):
-            self._pending.clear()
             return self.begin(changes.reason)
         self._count(commit_count=self.counts.commit_count + changes.commit_count)
         try:
             return self._take(changes)
         except CorruptionError as error:  # the log was rewritten under us
-            self._pending.clear()
             return self.begin(error.message)
 
     def sync(self) -> Spooled | None:
@@ -216,27 +234,35 @@ class Capture:
         ordered = sorted(pending.items())
         return self._capture(lambda: iter(ordered), self._pending_page_count)
 
-    def fill(self, known: Checksums, min_txid: int) -> Spooled:
+    def fill(self, behind: Behind) -> bool:
         """
-        Capture, as one file, what leads a store from an older txid to the newest.
+        Capture what leads one store from what it holds to the newest txid.
 
         To be called right after `begin`, before the first look: its view is what is read.
 
-        Args:
-            known: The checksums of all pages as the store has them; none for an empty one.
-
-            min_txid: The txid behind the store's last.
+        Returns:
+            False if nothing differs: it is here already.
         """
-        page_map = self._page_map
         with self._view() as live:
-            spooled = self._diff(live, is_gap=False)  # a database without a log may have gone on
+            self._diff(live)  # a database without a log may have gone on
+            page_map = self._map
+            if page_map is None:
+                return False  # nor is there anything here
+            known = behind.checksums(page_map.page_size)
             found = of_view(live, known)
-            written = self._spool_file(
-                found, min_txid, page_map.txid, page_map.checksum, page_map.time_ms, None
+            if not found.numbers and found.page_count == len(known):
+                return False
+            if behind.applied is not None:  # times never fall, in that store neither
+                page_map.time_ms = max(page_map.time_ms, behind.applied.time_ms)
+            write_fill(
+                self._spool,
+                behind,
+                found,
+                txid=page_map.txid,
+                time_ms=page_map.time_ms,
+                check=live.refuse_changed,
             )
-            live.refuse_changed()
-        assert spooled is None or spooled.max_txid == page_map.txid
-        return written
+        return True
 
     def _take(self, changes: Changes) -> Spooled | None:
         for number in [n for n in self._pending if n > changes.page_count]:
@@ -253,70 +279,47 @@ class Capture:
         found = of_pages(pages, page_map.page_size, page_count, page_map.checksums)
         return self._next(found, gap_since_ms=None)
 
-    def _diff(self, live: LiveView, *, is_gap: bool) -> Spooled | None:
+    def _diff(self, live: LiveView) -> Spooled | None:
         """Capture the pages of a view that are not what the page map says."""
         if live.view.page_count == 0:
             return None  # an empty file: a database once something is in it
         page_map = self._map_of(live.view.page_size)
-        gap_since_ms = page_map.time_ms if page_map.txid and is_gap else None
-        spooled = self._next(of_view(live, page_map.checksums), gap_since_ms=gap_since_ms)
-        live.refuse_changed()
-        return spooled
+        gap_since_ms = page_map.time_ms if page_map.txid else None
+        found = of_view(live, page_map.checksums)
+        return self._next(found, gap_since_ms=gap_since_ms, check=live.refuse_changed)
 
-    def _next(self, found: Found, *, gap_since_ms: int | None) -> Spooled | None:
-        """Write the file of the next txid, durable, and then the page map."""
+    def _next(
+        self, found: Found, *, gap_since_ms: int | None, check: Check = lambda: None
+    ) -> Spooled | None:
+        """Write the files of the next txids, each durable, and then the page map."""
         page_map = self._page_map
         if not found.numbers and found.page_count == page_map.page_count:
             return None
-        txid = page_map.txid + 1
-        time_ms = max(page_map.time_ms, time_ms_of(self._clock()))
-        checksum = page_map.checksum_after(found.numbers, found.sums, found.page_count)
-        min_txid = txid if page_map.page_count else 1  # a new page size: the whole database
-        spooled = self._spool_file(found, min_txid, txid, checksum, time_ms, gap_since_ms)
-        page_map.apply(
-            found.numbers,
-            found.sums,
-            page_count=found.page_count,
-            checksum=checksum,
-            txid=txid,
-            time_ms=time_ms,
-        )
-        self._count(sync_count=self.counts.sync_count + 1)
-        return spooled
-
-    def _spool_file(
-        self,
-        found: Found,
-        min_txid: int,
-        max_txid: int,
-        checksum: int,
-        time_ms: int,
-        gap_since_ms: int | None,
-    ) -> Spooled:
-        header = Header(
-            page_size=found.page_size,
-            commit=found.page_count,
-            min_txid=min_txid,
-            max_txid=max_txid,
-            timestamp_ms=time_ms,
-        )
-
-        def write(put: Callable[[bytes], object]) -> Note:
-            with Encoder(put, header) as encoder:
-                for numbers, pages in found.batches():
-                    encoder.add_pages(numbers, pages)
-                encoded = encoder.finish()
-            return Note(
-                sha256=encoded.sha256,
-                size=encoded.size,
-                page_count=encoded.page_count,
-                commit=found.page_count,
+        spooled = None
+        for part in parts_of(found, page_map.page_count):
+            txid = page_map.txid + 1
+            page_map.time_ms = max(page_map.time_ms, time_ms_of(self._clock()))
+            checksum = page_map.checksum_after(part.numbers, part.sums, part.page_count)
+            step = Step(
+                txid=txid,
+                # Of a new page size it is the whole database.
+                before=page_map.checksum if page_map.page_count else 0,
                 checksum=checksum,
-                time_ms=time_ms,
+                time_ms=page_map.time_ms,
+                leads_to=txid,
                 gap_since_ms=gap_since_ms,
             )
-
-        return self._spool.add(min_txid, max_txid, write)
+            spooled = write_part(self._spool, part, page_map.page_size, step, check)
+            page_map.apply(
+                part.numbers,
+                part.sums,
+                page_count=part.page_count,
+                checksum=checksum,
+                txid=txid,
+                time_ms=page_map.time_ms,
+            )
+        self._count(sync_count=self.counts.sync_count + 1)
+        return spooled
 
     def _count(self, **changes: Any) -> None:
         self.counts = replace(self.counts, **changes)
@@ -347,7 +350,12 @@ class Capture:
         return self._map
 
     def _stamp(self) -> tuple[object, ...]:
-        """What changes with a write to a database without a log."""
+        """
+        What changes with a write to a database without a log.
+
+        Two writes in a moment may leave the same time, so once some time has passed it changes
+        by itself, and the database is compared once more.
+        """
         found: list[object] = []
         for name in (self._path, Path(f"{self._path}-wal")):
             try:
@@ -355,10 +363,14 @@ class Capture:
             except OSError:
                 found.append(None)
             else:
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+                age = self._clock().timestamp() - status.st_mtime
+                is_settled = age > _SETTLED_SECONDS
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns, is_settled))
         return tuple(found)
 
     def let_go(self) -> None:
-        """Hold no mark any more; `begin` takes one again."""
+        """Hold no mark any more, and forget what waits; `begin` takes one again."""
         self._tail = None
+        self._pending.clear()
+        self._seen = ()
         self._stack.close()

@@ -12,6 +12,7 @@ longer has it all the same, so that every file of a chain can be applied by itse
 from __future__ import annotations
 
 import heapq
+import itertools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 #: Of pages, compared or written at once.
 _PIECE_SIZE = 1 << 20
 
+#: Of pages in one file: a put that replaces nothing is held in memory as a whole.
+PART_SIZE_MAX = 48 << 20
+
 Page = tuple[int, bytes | memoryview]
 #: Yields pages in the order of their numbers, each time afresh.
 Pages = Callable[[], Iterator[Page]]
@@ -51,9 +55,47 @@ class Found:
     sums: Checksums
     pages: Pages
 
-    def batches(self) -> Iterator[tuple[list[int], bytes]]:
-        """Yield numbers and pages, a piece at a time."""
-        return batches(self.pages(), self.page_size)
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """
+    Some of the pages that were found, for one file; `pages` may be read once.
+
+    `page_count` is the size of the database once they are applied.
+    """
+
+    page_count: int
+    numbers: Sequence[int]
+    sums: Checksums
+    pages: Iterator[Page]
+    is_last: bool
+
+
+def parts_of(found: Found, known_count: int) -> Iterator[Part]:
+    """
+    Yield what was found in parts of bounded size, to be read in turn.
+
+    A part makes the database no shorter unless it is the last, and no longer than it has
+    pages for.
+
+    Args:
+        found: All of it.
+
+        known_count: How many pages the database had before.
+    """
+    pages = found.pages()
+    count_max = max(1, PART_SIZE_MAX // found.page_size)
+    count = len(found.numbers)
+    for start in range(0, max(1, count), count_max):
+        numbers = found.numbers[start : start + count_max]
+        is_last = start + count_max >= count
+        yield Part(
+            page_count=found.page_count if is_last else max(known_count, numbers[-1]),
+            numbers=numbers,
+            sums=found.sums[start : start + count_max],
+            pages=itertools.islice(pages, len(numbers)),
+            is_last=is_last,
+        )
 
 
 def of_pages(pages: Pages, page_size: int, page_count: int, known: Checksums) -> Found:

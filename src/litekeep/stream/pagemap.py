@@ -20,12 +20,16 @@ captured file of the next txid is in the spool still (it is removed only once th
 durable), and applying it again gives the same.
 
 It is never made from the live file, which would forget what was captured and what was not.
+
+Room on the disk is taken before it is mapped: a write to memory without room behind it would
+end the process.  One thread changes the map; others may ask its state, or make it durable.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +38,10 @@ import numpy
 from fastcrc import crc64
 
 from litekeep import faults
+from litekeep.errors import BlobNotFound
 from litekeep.ltx.checksum import FLAG, changed
 from litekeep.ltx.format import PAGE_SIZES
+from litekeep.store.files import translated
 
 if TYPE_CHECKING:
     from numpy import uint64
@@ -63,13 +69,21 @@ class PageMap:
         self.time_ms = 0
         self._path = path
         self._descriptor = descriptor
+        self._is_closed = False
+        self._lock = threading.Lock()
         self._entries: Checksums = numpy.empty(0, numpy.uint64)
-        self._map()
+        with translated(path):
+            self._map()
 
     @property
     def checksums(self) -> Checksums:
         """The checksum of each page, the first page's first."""
         return self._entries[: self.page_count]
+
+    def state(self) -> tuple[int, int]:
+        """Return the txid that it stands for and the database checksum, of one moment."""
+        with self._lock:
+            return self.txid, self.checksum
 
     def checksum_after(self, page_numbers: Sequence[int], sums: Checksums, page_count: int) -> int:
         """Return the database checksum once these pages are applied."""
@@ -90,16 +104,19 @@ class PageMap:
         time_ms: int,
     ) -> None:
         """Stand for *txid*, in which these pages became these and the size this."""
-        self._reserve(page_count)
-        faults.reach("write page map")
-        if page_count < self.page_count:
-            self._entries[page_count : self.page_count] = 0
-        self._entries[numpy.asarray(page_numbers, numpy.int64) - 1] = sums
-        self._sync_entries()
-        self.page_count, self.checksum = page_count, checksum
-        self.txid, self.time_ms = txid, time_ms
-        faults.reach("write page map header")
-        self._write_header()
+        with translated(self._path):
+            self._reserve(page_count)
+            faults.reach("write page map")
+            if page_count < self.page_count:
+                self._entries[page_count : self.page_count] = 0
+            self._entries[numpy.asarray(page_numbers, numpy.int64) - 1] = sums
+            faults.reach("fsync page map entries")
+            self._sync_entries()
+            faults.reach("write page map header")
+            with self._lock:
+                self.page_count, self.checksum = page_count, checksum
+                self.txid, self.time_ms = txid, time_ms
+                self._write_header()
 
     def fill(self, sums: Checksums, *, checksum: int, txid: int, time_ms: int) -> None:
         """Stand for *txid*, at which these were the checksums of all pages."""
@@ -108,20 +125,26 @@ class PageMap:
             numbers, sums, page_count=len(sums), checksum=checksum, txid=txid, time_ms=time_ms
         )
 
-    def sync(self) -> None:
-        """Make the header durable: only then may the spool forget what led to it."""
-        faults.reach("fsync page map")
-        os.fdatasync(self._descriptor)
+    def sync(self, txid: int) -> bool:
+        """
+        Make the header durable: only then may the spool forget what led to it.
+
+        Returns:
+            Whether it stands for *txid* or a later one; False also once it is closed.
+        """
+        with self._lock, translated(self._path):
+            if self._is_closed or self.txid < txid:
+                return False
+            faults.reach("fsync page map")
+            os.fdatasync(self._descriptor)
+            return True
 
     def close(self) -> None:
         """Close the file."""
-        self._entries = self._entries[:0]
-        os.close(self._descriptor)
-
-    def remove(self) -> None:
-        """Close the file and delete it."""
-        self.close()
-        self._path.unlink(missing_ok=True)
+        with self._lock:
+            self._is_closed = True
+            self._entries = self._entries[:0]
+            os.close(self._descriptor)
 
     def _sync_entries(self) -> None:
         base = self._entries.base
@@ -137,13 +160,18 @@ class PageMap:
     def _reserve(self, page_count: int) -> None:
         if page_count > len(self._entries):
             self._sync_entries()
-            size = _ENTRIES_OFFSET + (page_count + _GROWTH) * _ENTRY_SIZE
-            os.ftruncate(self._descriptor, size)
+            self._take_room(_ENTRIES_OFFSET + (page_count + _GROWTH) * _ENTRY_SIZE)
             self._map()
 
+    def _take_room(self, size: int) -> None:
+        faults.reach("write page map room")
+        os.posix_fallocate(self._descriptor, 0, size)
+
     def _map(self) -> None:
-        size = max(os.fstat(self._descriptor).st_size, _ENTRIES_OFFSET + _GROWTH * _ENTRY_SIZE)
-        os.ftruncate(self._descriptor, size)
+        size = os.fstat(self._descriptor).st_size
+        if size < _ENTRIES_OFFSET + _GROWTH * _ENTRY_SIZE:
+            size = _ENTRIES_OFFSET + _GROWTH * _ENTRY_SIZE
+            self._take_room(size)
         count = (size - _ENTRIES_OFFSET) // _ENTRY_SIZE
         mapped = numpy.memmap(
             self._path, numpy.uint64, mode="r+", offset=_ENTRIES_OFFSET, shape=(count,)
@@ -168,20 +196,31 @@ class PageMap:
 
 def create_page_map(path: Path, page_size: int) -> PageMap:
     """Make an empty one, in place of any that is there; it stands for txid 0."""
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    created = PageMap(path, descriptor, page_size)
-    return created
+    with translated(path):
+        faults.reach("unlink page map")
+        path.unlink(missing_ok=True)
+        faults.reach("create page map")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    return _opened(path, descriptor, page_size)
 
 
 def load_page_map(path: Path) -> PageMap | None:
     """Return the one that lies there; None if there is none that can be relied on."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        with translated(path):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except BlobNotFound:
         return None
-    loaded = PageMap(path, descriptor, min(PAGE_SIZES))
+    loaded = _opened(path, descriptor, min(PAGE_SIZES))
     if loaded.read_header():
         return loaded
     loaded.close()
     return None
+
+
+def _opened(path: Path, descriptor: int, page_size: int) -> PageMap:
+    try:
+        return PageMap(path, descriptor, page_size)
+    except BaseException:
+        os.close(descriptor)
+        raise

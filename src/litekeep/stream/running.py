@@ -1,8 +1,9 @@
 """
 Streams of several databases, each on a thread of its own.
 
-One that fails once it has begun is tried again and again, and holds up no other; one that
-cannot begin is told at once.
+What fails is tried again where that may help: a database that is not there yet or is busy, a
+store that does not answer.  Once a database's stream has begun, all is tried again.  Nothing
+of it holds up another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 
 from litekeep import workers
-from litekeep.errors import LitekeepError
+from litekeep.errors import DatabaseBusy, LitekeepError, NotFound
 from litekeep.stream.capture import Capture
 from litekeep.stream.spool import open_spool
 from litekeep.stream.streaming import (
@@ -59,8 +60,7 @@ def run_streams(
     """
     Stream several databases, each on a thread of its own, until *stop* is set.
 
-    A database whose stream fails once it has begun is tried again and again; the others go
-    on meanwhile.
+    One that cannot begin is told at once if there are others, which go on.
 
     Args:
         jobs: One a database.
@@ -70,14 +70,14 @@ def run_streams(
 
         tell: Is called with the job and what happened, from several threads.
 
-        begun: Is called once all have begun or have failed to.
+        begun: Is called once all have begun, or have failed to for now.
 
     Returns:
         For each job how it ended, or why it could not begin.
     """
     waiting = _Countdown(len(jobs), begun)
     futures = [
-        workers.in_thread(lambda job=job: _run(job, stop, tell, waiting))  # type: ignore[misc]
+        workers.in_thread(lambda job=job: _run(job, stop, tell, waiting, is_alone=len(jobs) == 1))  # type: ignore[misc]
         for job in jobs
     ]
     return tuple(future.result() for future in futures)
@@ -99,22 +99,33 @@ class _Countdown:
 
 
 def _run(
-    job: StreamJob, stop: threading.Event, tell: Tell, waiting: _Countdown
+    job: StreamJob,
+    stop: threading.Event,
+    tell: Tell,
+    waiting: _Countdown,
+    *,
+    is_alone: bool,
 ) -> StreamResult | LitekeepError:
-    has_begun = False
+    has_begun = is_counted = False
+    said = ""
     while True:
         try:
             with opened_stream(job, tell) as stream:
                 stream.begin()
-                if not has_begun:
-                    has_begun = True
+                has_begun, said = True, ""
+                if not is_counted:
+                    is_counted = True
                     waiting.arrive()
                 stream.run(stop)
                 return stream.result()
         except LitekeepError as error:
-            if not has_begun:
+            may_come = has_begun or error.retryable or isinstance(error, (NotFound, DatabaseBusy))
+            if error.message != said and (may_come or not is_alone):
+                said = error.message
+                hint = f"{error.hint or ''} It is tried again.".lstrip() if may_come else error.hint
+                tell(job, Told(said, hint, is_warning=True))
+            if not is_counted:
+                is_counted = True
                 waiting.arrive()
-                return error
-            tell(job, Told(error.message, error.hint, is_warning=True))
-            if stop.wait(RETRY_SECONDS):
+            if not may_come or stop.wait(RETRY_SECONDS):
                 return error

@@ -2,61 +2,114 @@
 Shipping: captured files, one after the other, from the spool to one store.
 
     level 0   a file of one txid, put create-only: its name is the fence
-    level 1   a file that fills a gap, of several
-    level 9   a whole database
+    level 9   a whole database that follows on one of another page size
+
+Each store counts by itself: a file becomes its next txid.  Mostly that is ours; it is not
+where a store was elsewhere, or was away while much was captured, and got the difference as
+one file (a fill).  Then the txids in the file are written anew.  So whoever makes the chain
+longer has to create one name, which only one can, and no txid exists twice.
+
+Where a store stands is found by what it makes: the database checksum beside its newest file
+is that of one of our txids, or the store is elsewhere.
 
 A create that meets a file of the same bytes is an answer that was lost, and a success.  One
 that meets other bytes is another writer of the same chain: shipping ends, and nothing is
-replaced.  The file is put before the position moves; a kill in between puts it again.
+replaced.  The file is put before the position moves; a kill in between finds it there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import io
+from dataclasses import replace
 
 from litekeep import faults
-from litekeep.errors import BlobNotFound, LeaseHeld, NameTaken
-from litekeep.store.base import FileBody
-from litekeep.stream.chain import BASE_LEVEL, Place, read_chain
-from litekeep.stream.spool import Spooled
-
-#: A create is held in memory as a whole; a larger file is looked for first.
-_CREATE_SIZE_MAX = 64 << 20
+from litekeep.errors import BlobNotFound, ChecksumMismatch, LeaseHeld, NameTaken, UserError
+from litekeep.ltx.decode import Decoder
+from litekeep.ltx.encode import Encoder
+from litekeep.store.base import honours_conditions
+from litekeep.store.files import translated
+from litekeep.stream.chain import BASE_LEVEL, Chain, Place, read_chain
+from litekeep.stream.spool import Spool, Spooled
 
 
 class Shipper:
-    """Puts the files of one chain into one store, in order."""
+    """Puts what is captured into one store, in order."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, spool: Spool) -> None:
         self.place = place
+        self.tag = hashlib.sha256(f"{place.store.address} {place.root}".encode()).hexdigest()[:8]
         #: What was put so far, by this object.
         self.file_count = 0
         self.byte_count = 0
-        #: The newest txid that the store has; None while that is not known.
+        #: The newest txid that the store has, as it counts; None while that is not known.
+        self.head: int | None = None
+        #: The txid of ours that its database is at; None while it is at none, or not known.
         self.position: int | None = None
+        self._spool = spool
+        self._checksum: int | None = None
 
-    def find_position(self) -> int:
+    def ask(self) -> Chain:
         """
-        Ask the store how far its chain goes.
+        Ask the store how far its chain goes, and what its newest file makes.
 
         Raises:
+            UserError: It does not keep what was created from being replaced.
+
             StoreError: It does not answer.
         """
-        self.position = read_chain(self.place).last_txid
-        return self.position
+        self._probe()
+        self.position = self.head = None
+        chain = read_chain(self.place)
+        self._checksum = None
+        if chain.links:
+            last = max(chain.links, key=lambda link: (link.max_txid, -link.level))
+            metadata = self.place.store.head(last.object).metadata
+            self._checksum = _number(metadata.get("litekeep-database-checksum"))
+        self.head = chain.last_txid
+        return chain
 
-    def next_of(self, files: Sequence[Spooled]) -> Spooled | None:
+    def find_position(self, txid: int, checksum: int) -> bool:
         """
-        Return the file that follows on what the store has, the longest that does.
+        Find out which of our txids the store is at; False if it is elsewhere.
 
-        Where none does, a whole database that is newer will do.
+        Args:
+            txid: Our newest.
+
+            checksum: Of the database at it.
         """
-        position = self.position
-        if position is None:
+        files = [one for one in self._spool.files() if one.tag is None]
+        if self.head == 0:
+            known = {one.max_txid - 1: 0 for one in files if one.is_whole}
+            known |= {0: 0} if txid == 0 else {}
+            wanted: int | None = 0
+        else:
+            known = {one.max_txid - 1: one.note.before for one in files if one.note.before}
+            known |= {one.max_txid: one.note.checksum for one in files}
+            known |= {txid: checksum} if txid else {}
+            wanted = self._checksum
+        waiting = {one.max_txid for one in files}
+        found = [
+            number
+            for number, value in known.items()
+            if value == wanted and all(n in waiting for n in range(number + 1, txid + 1))
+        ]
+        if self.head in found:
+            self.position = self.head
+        else:  # the same state may come again: what lies between is sent once more
+            self.position = min(found, default=None)
+        return self.position is not None
+
+    def next_file(self) -> Spooled | None:
+        """Return what follows on what the store has; None if nothing does yet."""
+        if self.head is None:
             return None
-        following = [one for one in files if one.min_txid == position + 1]
-        newer = [one for one in files if one.is_whole and one.max_txid > position]
-        return max(following or newer, key=lambda one: one.max_txid, default=None)
+        files = self._spool.files()
+        if self.position is None:
+            return next(
+                (f for f in files if (f.tag, f.max_txid) == (self.tag, self.head + 1)), None
+            )
+        return next((f for f in files if (f.tag, f.max_txid) == (None, self.position + 1)), None)
 
     def ship(self, spooled: Spooled) -> None:
         """
@@ -65,51 +118,81 @@ class Shipper:
         Raises:
             LeaseHeld: Somebody else writes to this chain.
 
+            ChecksumMismatch: The file is not what was captured: the disk is damaged.
+
             StoreError: The store failed; the position is as it was.
         """
-        store = self.place.store
-        name = self.place.object_of(level_of(spooled), spooled.min_txid, spooled.max_txid)
-        metadata = spooled.note.metadata()
+        assert self.head is not None, "the store was asked"
+        store, txid = self.place.store, self.head + 1
+        min_txid = 1 if spooled.is_whole else txid
+        name = self.place.object_of(0 if min_txid == txid else BASE_LEVEL, min_txid, txid)
+        with translated(spooled.path):
+            data = spooled.path.read_bytes()
+        sha256 = spooled.note.sha256
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise ChecksumMismatch(f"{spooled.path} is not what was captured")
+        if (min_txid, txid) != (spooled.min_txid, spooled.max_txid):
+            data, sha256 = _renumbered(data, min_txid, txid)
         faults.reach(f"ship {name}")
         try:
-            if spooled.note.size <= _CREATE_SIZE_MAX:
-                store.put(name, spooled.path.read_bytes(), create=True, metadata=metadata)
-            else:
-                if self._is_there(name, spooled):
-                    raise NameTaken(f"{store.url}/{name} exists already", hint="See below.")
-                store.put(
-                    name, FileBody(spooled.path), metadata=metadata, size_max=spooled.note.size
-                )
+            store.put(name, data, create=True, metadata=spooled.note.metadata(sha256))
         except NameTaken as error:
-            if not self._is_ours(name, spooled):
+            if not self._is_there(name, len(data), sha256):
                 raise LeaseHeld(
                     f"{store.url}/{name} was written by somebody else",
                     hint="Two hosts stream the same database to one place, or this one was "
                     "away while another took over. End the other, then start this one again: "
                     "it goes on from what the store holds. Or give each a prefix of its own.",
                 ) from error
-        self.position = spooled.max_txid
+        self.head = txid
+        self.position = spooled.note.leads_to or None
         self.file_count += 1
-        self.byte_count += spooled.note.size
+        self.byte_count += len(data)
+        if spooled.tag is not None:
+            self._spool.remove(spooled)
 
-    def _is_there(self, name: str, spooled: Spooled) -> bool:
-        try:
-            self.place.store.head(name)
-        except BlobNotFound:
-            return False
-        return not self._is_ours(name, spooled)
-
-    def _is_ours(self, name: str, spooled: Spooled) -> bool:
+    def _is_there(self, name: str, size: int, sha256: str) -> bool:
+        """Whether the object is the one that was to be put: an answer was lost."""
         try:
             found = self.place.store.head(name)
         except BlobNotFound:
             return False
-        sha256 = found.metadata.get("litekeep-sha256")
-        return found.size == spooled.note.size and sha256 == spooled.note.sha256
+        return found.size == size and found.metadata.get("litekeep-sha256") == sha256
+
+    def _probe(self) -> None:
+        """Find out, once, whether the store keeps the fence; a folder does."""
+        marker = self._spool.folder / f"probed-{self.tag}"
+        store = self.place.store
+        with translated(marker):
+            if store.staging is not None or marker.exists():
+                return
+        if not honours_conditions(store):
+            raise UserError(
+                f"{store.url} replaces objects that must not be replaced, so a second host could "
+                "overwrite what this one streams",
+                hint="Its server ignores conditional writes (If-None-Match). Stream to another "
+                "store; snapshots (litekeep backup) work with this one.",
+            )
+        with translated(marker):
+            marker.touch(mode=0o600)
 
 
-def level_of(spooled: Spooled) -> int:
-    """Return the level that a captured file belongs to."""
-    if spooled.min_txid == spooled.max_txid:
-        return 0
-    return BASE_LEVEL if spooled.is_whole else 1
+def _renumbered(data: bytes, min_txid: int, max_txid: int) -> tuple[bytes, str]:
+    """Return the same LTX file with other txids, and its SHA-256."""
+    written = io.BytesIO()
+    decoder = Decoder(iter([data]))
+    header = replace(decoder.header, min_txid=min_txid, max_txid=max_txid)
+    with Encoder(written.write, header) as encoder:
+        for run in decoder.runs():
+            blocks = [block for block in run.blocks if block is not None]
+            encoder.add_blocks(run.numbers, blocks, run.pages)
+        encoded = encoder.finish()
+    return written.getvalue(), encoded.sha256
+
+
+def _number(text: str | None) -> int | None:
+    """Return a checksum from metadata, which anybody may have written."""
+    try:
+        return int(text, 16) if text is not None else None
+    except ValueError:
+        return None

@@ -3,14 +3,19 @@ The spool: captured files on their way to the stores, on this machine's disk.
 
     <state>/stream/<name>-<hash of the path>/
         lock                         flock of the process that captures
+        probed-<tag>                 the store of this tag refuses to replace: it was asked once
         pages.map                    the page map (`pagemap.py`)
         <min txid>-<max txid>.ltx    a file that not every store has yet
         <min txid>-<max txid>.json   what is said of it
+        <min>-<max>.<tag>.ltx        a fill: it leads one store to here, and is for no other
+
+Txids here are ours; a store may count the same commits otherwise (`ship.py`).
 
 Order of writing: what is said of a file, then the file, each by temporary file, fsync,
-rename, fsync of the folder.  Once the file has its name, the commit is captured.  A kill
-before leaves a note without a file, which goes at the next start.  A file is removed when
-every store has it and the page map that includes it is durable.
+rename; then fsync of the folder.  Then the commit is captured.  A kill before leaves a note
+without a file, a power failure perhaps a file without a note: both go at the next start, and
+so do fills.  A file is removed when every store has it and the page map that includes it is
+durable.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,6 +37,8 @@ from litekeep.ltx.format import format_name, parse_name
 from litekeep.store.files import fsync_folder, make_folders, translated, write_all
 from litekeep.store.temporary import remove_dead, temporary_file
 
+#: Metadata of an object that makes a database which never was.
+PARTIAL_KEY = "litekeep-partial"
 _NOTE_SIZE_MAX = 64 * 1024
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,42 +48,51 @@ class Note:
     """
     What is said of a captured file.
 
-    `checksum` is the database's after it; `gap_since_ms` is when the database was last
-    watched before it, where it was not watched all the time.
+    `before` is the checksum of the database that it is applied to, 0 for none; `checksum` is
+    the database's after it; `gap_since_ms` is when the database was last watched before it,
+    where it was not watched all the time.  `is_partial` says that what it makes was never
+    committed: a large comparison is cut into several files.  `leads_to` is the txid at which
+    the database is as this file makes it, 0 if at none.
     """
 
     sha256: str
     size: int
     page_count: int
     commit: int
+    before: int
     checksum: int
     time_ms: int
+    leads_to: int
+    is_partial: bool = False
     gap_since_ms: int | None = None
 
-    def metadata(self) -> dict[str, str]:
-        """Return it as the metadata of the object."""
+    def metadata(self, sha256: str) -> dict[str, str]:
+        """Return it as the metadata of the object, whose bytes have this SHA-256."""
         found = {
             "litestream-timestamp": show_time(self.time_ms),
             "litekeep-database-checksum": f"{self.checksum:016x}",
-            "litekeep-sha256": self.sha256,
+            "litekeep-sha256": sha256,
         }
         if self.gap_since_ms is not None:
             found["litekeep-gap-since"] = show_time(self.gap_since_ms)
+        if self.is_partial:
+            found[PARTIAL_KEY] = "1"
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A captured file that lies in the spool."""
+    """A captured file that lies in the spool; `tag` is of the store that it is for alone."""
 
     min_txid: int
     max_txid: int
     path: Path
     note: Note
+    tag: str | None = None
 
     @property
     def is_whole(self) -> bool:
-        """Whether it holds the whole database."""
+        """Whether it needs no file before it."""
         return self.min_txid == 1
 
 
@@ -85,18 +102,14 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.map_path = folder / "pages.map"
+        self._lock = threading.Lock()
+        self._files: dict[Path, Spooled] = {}
 
     def files(self) -> tuple[Spooled, ...]:
         """Return the files that lie here, in the order of their txids."""
-        found = []
-        for path in self.folder.glob("*.ltx"):
-            try:
-                min_txid, max_txid = parse_name(path.name)
-                note = _read_note(path.with_suffix(".json"))
-            except (FormatError, OSError, ValueError, KeyError, TypeError):
-                continue
-            found.append(Spooled(min_txid, max_txid, path, note))
-        return tuple(sorted(found, key=lambda one: (one.max_txid, one.min_txid)))
+        with self._lock:
+            found = tuple(self._files.values())
+        return tuple(sorted(found, key=lambda one: (one.max_txid, one.tag or "")))
 
     @property
     def size(self) -> int:
@@ -108,6 +121,8 @@ class Spool:
         min_txid: int,
         max_txid: int,
         write: Callable[[Callable[[bytes], object]], Note],
+        *,
+        tag: str | None = None,
     ) -> Spooled:
         """
         Write a captured file; when this returns, it is durable.
@@ -118,8 +133,11 @@ class Spool:
             max_txid: Of the file.
 
             write: Is given what takes the bytes, and returns what is said of them.
+
+            tag: Of the store that it is for, if it is for one alone.
         """
-        path = self.folder / format_name(min_txid, max_txid)
+        name = format_name(min_txid, max_txid)
+        path = self.folder / (name if tag is None else name.replace(".", f".{tag}."))
         with translated(path), temporary_file(self.folder) as (temporary, file):
             faults.reach("write captured")
             note = write(lambda piece: write_all(file, piece, path.name))
@@ -129,33 +147,53 @@ class Spool:
             faults.reach("rename captured")
             temporary.replace(path)
             fsync_folder(self.folder)
-        return Spooled(min_txid, max_txid, path, note)
+        spooled = Spooled(min_txid, max_txid, path, note, tag)
+        with self._lock:
+            self._files[path] = spooled
+        return spooled
 
     def remove(self, spooled: Spooled) -> None:
         """Forget a file: the file first, then what is said of it."""
-        faults.reach("unlink captured")
-        spooled.path.unlink(missing_ok=True)
-        spooled.path.with_suffix(".json").unlink(missing_ok=True)
+        with translated(spooled.path):
+            faults.reach("unlink captured")
+            spooled.path.unlink(missing_ok=True)
+            with self._lock:
+                self._files.pop(spooled.path, None)
+            faults.reach("unlink note")
+            spooled.path.with_suffix(".json").unlink(missing_ok=True)
 
-    def clean(self) -> None:
-        """Remove what a killed process left: temporary files, notes without a file."""
+    def load(self) -> None:
+        """Find the files that lie here, and remove what a killed process left."""
         for path in self.folder.iterdir():
             if path.suffix == ".tmp":
                 remove_dead(path)
             elif path.suffix == ".json" and not path.with_suffix(".ltx").exists():
                 path.unlink(missing_ok=True)
+            elif path.suffix == ".ltx":
+                self._load(path)
 
     def empty(self) -> None:
-        """Forget everything: what lies here does not belong to the chain any more."""
+        """Forget all files: what lies here does not belong to the chain any more."""
         for spooled in self.files():
             self.remove(spooled)
-        self.map_path.unlink(missing_ok=True)
+
+    def _load(self, path: Path) -> None:
+        try:
+            min_txid, max_txid = parse_name(path.name)
+            note = _read_note(path.with_suffix(".json"))
+        except (FormatError, OSError, ValueError, KeyError, TypeError):
+            path.unlink(missing_ok=True)
+            path.with_suffix(".json").unlink(missing_ok=True)
+        else:
+            self._files[path] = Spooled(min_txid, max_txid, path, note)
 
     def _write_note(self, path: Path, note: Note) -> None:
         data = json.dumps({field: getattr(note, field) for field in note.__slots__}).encode()
         with temporary_file(self.folder) as (temporary, file):
             write_all(file, data, path.name)
+            faults.reach("fsync note")
             os.fdatasync(file.fileno())
+            faults.reach("rename note")
             temporary.replace(path)
 
 
@@ -173,11 +211,14 @@ def open_spool(state: Path, name: str, database: str) -> Iterator[Spool]:
 
     Raises:
         AlreadyRunning: Another process captures it.
+
+        StoreError: The folder cannot be used.
     """
     key = f"{name}-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
     folder = state / "stream" / key
-    make_folders(folder)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with translated(folder):
+        make_folders(folder)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,7 +227,8 @@ def open_spool(state: Path, name: str, database: str) -> Iterator[Spool]:
                 f"another process streams {database}", hint="One is enough: end the other first."
             ) from error
         spool = Spool(folder)
-        spool.clean()
+        with translated(folder):
+            spool.load()
         yield spool
     finally:
         os.close(descriptor)

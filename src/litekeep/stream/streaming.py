@@ -10,14 +10,15 @@ a comparison once there is room.  While nothing is committed, no store is asked 
 
 At the start, in order:
 
-    1  ask each store how far its chain goes
-    2  go on from the newest: the local page map where it is of that txid and checksum, else
-       one made from the store's files.  So a machine that lost its state, or took over from
-       another, uploads what differs and no more
+    1  ask each store where it stands: at a txid of ours, or elsewhere
+    2  where none is at one of ours, go on from what the furthest holds.  So a machine that
+       lost its state, or took over from another, uploads what differs and no more
     3  begin: compare the database with the page map, and capture what differs
-    4  for each store that is behind what the spool has, capture what leads it here
+    4  for each store that is elsewhere, capture what leads it here
 
-A store that does not answer then is asked again while the others go on.
+A store that does not answer then is asked again while the others go on.  One that lags when
+the spool is full is no longer waited for while another does not lag: later it is led here by
+what differs then.
 """
 
 from __future__ import annotations
@@ -28,16 +29,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy
-
 from litekeep import workers
 from litekeep.clock import Clock, Monotonic, monotonic, now
-from litekeep.errors import DatabaseBusy, LeaseHeld, LitekeepError
+from litekeep.errors import (
+    BlobNotFound,
+    ChecksumMismatch,
+    DatabaseBusy,
+    LeaseHeld,
+    LitekeepError,
+)
 from litekeep.sqlite.tail import HELP_SIZE
 from litekeep.store.base import FAILURES
 from litekeep.stream.capture import Capture, Counts
-from litekeep.stream.chain import Chain, Place, plan_links, read_chain
-from litekeep.stream.rebuild import Applied, apply_links
+from litekeep.stream.chain import Place
+from litekeep.stream.line import UNUSABLE, Line
 from litekeep.stream.ship import Shipper
 from litekeep.stream.spool import Spool, Spooled
 
@@ -46,7 +51,9 @@ SYNC_SECONDS = 1.0
 #: After a look that found something the next one comes soon: little is left to read then.
 _LOOK_SECONDS_MIN = 0.02
 _LOOK_SECONDS_MAX = 0.25
+#: How long a store that failed is left in peace, and a database that was busy.
 RETRY_SECONDS = 5.0
+BUSY_SECONDS = 0.5
 #: How long a stop waits for what is captured to be shipped.
 STOP_SECONDS = 10.0
 SPOOL_SIZE_MAX = 1 << 30
@@ -81,7 +88,11 @@ Tell = Callable[[StreamJob, Told], object]
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """How far one store is; `error` is why it is not further."""
+    """
+    How far one store is; `error` is why it is not further.
+
+    `txid` is as the store counts.
+    """
 
     url: str
     txid: int | None
@@ -100,51 +111,44 @@ class StreamResult:
     spooled_count: int
 
 
-class _Line:
-    """One store's shipper, and what became of it."""
-
-    def __init__(self, shipper: Shipper) -> None:
-        self.shipper = shipper
-        self.error: LitekeepError | None = None
-        self.is_over = False
-        self.chain: Chain | None = None
-
-
 class Stream:
-    """One database's stream; `run_stream` makes and ends it."""
+    """One database's stream; `opened_stream` makes and ends it."""
 
     def __init__(self, job: StreamJob, spool: Spool, capture: Capture, tell: Tell) -> None:
         self._job = job
         self._spool = spool
         self._capture = capture
         self._tell = tell
-        self._lines = [_Line(Shipper(place)) for place in job.places]
+        self._lines = [Line(Shipper(place, spool)) for place in job.places]
         self._changed = threading.Condition()
         self._is_stopping = False
+        self._is_left = False
         self._is_let_go = False
 
-    def begin(self, *, is_gap: bool = True) -> None:
+    def begin(self) -> None:
         """
         Find out where all stand, and capture what was missed.
-
-        Args:
-            is_gap: Whether somebody was to watch until now.
 
         Raises:
             LitekeepError: The database cannot be read; or no store answers, and nothing is
                 known here of what they hold.
         """
+        for spooled in self._spool.files():
+            if spooled.tag is not None:  # a fill of a run that was killed
+                self._spool.remove(spooled)
         self._capture.replay()
         known = [line for line in self._lines if self._ask(line)]
-        newest = max(known, key=lambda line: line.shipper.position or 0, default=None)
-        if newest is not None and newest.shipper.position:
-            self._go_on_from(newest)
-        elif newest is None and self._capture.txid == 0 and self._lines:
+        if not known and self._capture.txid == 0 and self._lines:
             assert self._lines[0].error is not None
             raise self._lines[0].error
-        self._say_captured(self._capture.begin("the stream was started", is_gap=is_gap))
-        for line in known:
-            self._fill(line)
+        if known and all(line.shipper.position is None for line in known):
+            self._go_on_from(max(known, key=lambda line: line.head))
+        elsewhere = [line for line in known if line.shipper.position is None]
+        for line in elsewhere:
+            if not line.shipper.find_position(*self._capture.state):
+                self._noting(line, line.fall_behind)
+        self._say_captured(self._capture.begin("the stream was started"))
+        self._fill()
 
     def run(self, stop: threading.Event) -> None:
         """Capture and ship until *stop* is set."""
@@ -155,20 +159,19 @@ class Stream:
         try:
             self._capture_until(stop)
         finally:
-            self._stop()
-        for future in futures:
-            with contextlib.suppress(TimeoutError):
-                future.result(STOP_SECONDS)
+            self._notify(is_stopping=True)
+            end = self._job.monotonic() + STOP_SECONDS
+            for future in futures:
+                with contextlib.suppress(TimeoutError):
+                    future.result(max(0.0, end - self._job.monotonic()))
+            with self._changed:
+                self._is_left = True  # who still waits for a store does nothing more
 
     def ship_once(self) -> None:
         """Ship what is captured, and return when every store has it or has failed."""
         for line in self._lines:
-            try:
-                if line.shipper.position is None:
-                    line.shipper.find_position()
-                self._ship_waiting(line)
-            except (LeaseHeld, *FAILURES) as error:
-                line.error = error
+            if line.error is None:
+                self._noting(line, lambda line=line: self._ship_waiting(line))  # type: ignore[misc]
         self._forget_shipped()
 
     def result(self) -> StreamResult:
@@ -178,8 +181,8 @@ class Stream:
             counts=self._capture.counts,
             stores=tuple(
                 StoreState(
-                    url=line.shipper.place.store.url,
-                    txid=line.shipper.position,
+                    url=line.url,
+                    txid=line.shipper.head,
                     file_count=line.shipper.file_count,
                     bytes=line.shipper.byte_count,
                     error=line.error,
@@ -189,75 +192,72 @@ class Stream:
             spooled_count=len(self._spool.files()),
         )
 
-    def _ask(self, line: _Line) -> bool:
+    def _ask(self, line: Line) -> bool:
+        return self._noting(line, lambda: line.begin(*self._capture.state))
+
+    def _noting(self, line: Line, work: Callable[[], object]) -> bool:
+        """Do it, and say whether it was done; what the store fails with is kept, and said once."""
         try:
-            line.chain = read_chain(line.shipper.place)
-        except FAILURES as error:
+            work()
+        except (LeaseHeld, *FAILURES) as error:
+            if line.error is None or line.error.message != error.message:
+                about = "" if line.url in error.message else f"{line.url}: "
+                self._warn(f"{about}{error.message}", error.hint)
             line.error = error
-            self._warn(f"{line.shipper.place.store.url}: {error.message}", error.hint)
+            line.is_over = isinstance(error, LeaseHeld)
             return False
-        line.shipper.position = line.chain.last_txid
         return True
 
-    def _go_on_from(self, line: _Line) -> None:
-        """Have the page map of what the furthest store holds, if it is not ours."""
-        position = line.shipper.position or 0
-        page_map = self._capture.page_map
-        if page_map is not None and page_map.txid >= position and self._is_ours(line, position):
+    def _go_on_from(self, line: Line) -> None:
+        """Have the page map of what the furthest store holds: it is not ours."""
+        if line.head == 0:
             return
-        url = line.shipper.place.store.url
-        self._say(f"{url} is at txid {position:016x}, which is not from here: reading it")
-        self._capture.adopt(self._applied(line, position))
+        self._say(f"{line.url} is at txid {line.head:016x}, which is not from here: reading it")
 
-    def _is_ours(self, line: _Line, position: int) -> bool:
-        """Whether the store's last file is one that was captured here."""
-        assert line.chain is not None
-        last = max(line.chain.links, key=lambda link: (link.max_txid, -link.level))
-        stored = line.shipper.place.store.head(last.object).metadata
-        checksum = stored.get("litekeep-database-checksum")
-        page_map = self._capture.page_map
-        if page_map is not None and page_map.txid == position:
-            return checksum == f"{page_map.checksum:016x}"
-        notes = {one.max_txid: one.note for one in self._spool.files()}
-        if position in notes:
-            return checksum == f"{notes[position].checksum:016x}"
-        # It is behind what the spool still has: the first spooled file must follow on it.
-        return position + 1 in {one.min_txid for one in self._spool.files()}
+        def read() -> None:
+            try:
+                applied = line.read()
+            except UNUSABLE as error:
+                self._warn(f"{line.url}: {error.message}", "It gets the whole database once more.")
+                return
+            self._capture.adopt(applied)
+            line.shipper.position = applied.txid
 
-    def _applied(self, line: _Line, txid: int) -> Applied:
-        assert line.chain is not None
-        return apply_links(line.shipper.place, plan_links(line.chain, txid))
+        self._noting(line, read)
 
-    def _fill(self, line: _Line) -> None:
-        """Capture what leads a store to the newest txid, where the spool does not."""
-        shipper = line.shipper
-        position = shipper.position or 0
-        if position >= self._capture.txid or shipper.next_of(self._spool.files()) is not None:
-            return
-        known = numpy.zeros(0, numpy.uint64)
-        if position:
-            known = self._applied(line, position).checksums
-        self._say(f"{shipper.place.store.url} is at txid {position:016x}: bringing it here")
-        self._capture.fill(known, position + 1)
+    def _fill(self) -> None:
+        """Capture what leads each store that is behind to where we are."""
+        for line in self._lines:
+            if (behind := line.behind) is not None:
+                self._say(f"{line.url} is at txid {line.head:016x}: bringing it here")
+                is_captured = self._capture.fill(behind)
+                line.fill_captured(self._capture.txid, is_here=not is_captured)
+        self._notify()
 
     def _capture_until(self, stop: threading.Event) -> None:
         job = self._job
         wait, synced = _LOOK_SECONDS_MIN, job.monotonic()
         look_max = min(_LOOK_SECONDS_MAX, job.sync_seconds)
-        while not stop.is_set():
-            stop.wait(wait)
+        while not stop.wait(wait):
             try:
                 has_found = self._look()
+                if any(line.behind is not None for line in self._lines) and not self._is_let_go:
+                    self._say_captured(self._capture.sync())
+                    self._say_captured(self._capture.begin("a store was behind"))
+                    self._fill()
             except DatabaseBusy as error:
                 self._warn(error.message, error.hint)
-                wait = RETRY_SECONDS
+                wait = BUSY_SECONDS
                 continue
             if self._capture.pending_size and job.monotonic() - synced >= job.sync_seconds:
                 self._say_captured(self._capture.sync())
                 synced = job.monotonic()
             wait = _LOOK_SECONDS_MIN if has_found else min(wait * 1.5, look_max)
         if not self._is_let_go:
-            self._look()
+            try:
+                self._look()
+            except DatabaseBusy as error:
+                self._warn(error.message, error.hint)
             self._say_captured(self._capture.sync())
 
     def _look(self) -> bool:
@@ -265,20 +265,24 @@ class Stream:
         if self._is_let_go:
             if self._spool.size > self._job.spool_size_max // 2:
                 return False
-            self._is_let_go = False
             self._say_captured(self._capture.begin("the spool was full"))
+            self._is_let_go = False
             return True
-        before = self._capture.counts.commit_count
-        spooled = self._capture.look()
-        self._say_captured(spooled)
-        return spooled is not None or self._capture.counts.commit_count > before
+        before = self._capture.counts
+        self._say_captured(self._capture.look())
+        after = self._capture.counts
+        if after.sync_count > before.sync_count:
+            self._notify()
+        return (after.sync_count, after.commit_count) > (before.sync_count, before.commit_count)
 
     def _say_captured(self, spooled: Spooled | None) -> None:
         if spooled is None:
             return
-        with self._changed:
-            self._changed.notify_all()
+        self._notify()
         if self._spool.size > self._job.spool_size_max:
+            self._drop_laggards()
+        if self._spool.size > self._job.spool_size_max:
+            self._capture.sync()
             self._capture.let_go()
             self._is_let_go = True
             self._warn(
@@ -286,54 +290,73 @@ class Stream:
                 "Look why a store does not take what is captured, or raise spool_size_max.",
             )
 
-    def _stop(self) -> None:
+    def _drop_laggards(self) -> None:
+        """Wait no longer for stores that lag, if one does not."""
         with self._changed:
-            self._is_stopping = True
+            needed = {line: line.needed_after for line in self._lines}
+            newest = max((one for one in needed.values() if one is not None), default=0)
+            size_after = sum(f.note.size for f in self._spool.files() if f.max_txid > newest)
+            if size_after > self._job.spool_size_max // 2:
+                return
+            for line, after in needed.items():
+                line.is_dropped = line.is_dropped or (after is not None and after < newest)
+        self._forget_shipped()
+
+    def _notify(self, *, is_stopping: bool = False) -> None:
+        with self._changed:
+            self._is_stopping = self._is_stopping or is_stopping
             self._changed.notify_all()
 
-    def _ship_all(self, line: _Line) -> None:
+    def _ship_all(self, line: Line) -> None:
         """Ship until the stream stops; what fails is tried again."""
         while True:
-            try:
-                if line.shipper.position is None:
-                    line.shipper.find_position()
-                self._ship_waiting(line)
-                if line.error is not None:
-                    self._say(f"{line.shipper.place.store.url} takes the stream again")
+            if self._noting(line, lambda: self._ship_waiting(line)) and line.error is not None:
                 line.error = None
-            except LeaseHeld as error:
-                line.error = error
-                self._warn(error.message, error.hint)
-                return
-            except FAILURES as error:
-                if line.error is None or line.error.message != error.message:
-                    self._warn(f"{line.shipper.place.store.url}: {error.message}", error.hint)
-                line.error = error
+                self._say(f"{line.url} takes the stream again")
             with self._changed:
-                if self._is_stopping:
+                if line.is_over or self._is_left:
                     return
                 if line.error is not None:
+                    if self._is_stopping:
+                        return
                     self._changed.wait(RETRY_SECONDS)
-                elif line.shipper.next_of(self._spool.files()) is None:
+                elif line.is_dropped or line.shipper.next_file() is not None:
+                    continue
+                elif self._is_stopping:
+                    return
+                else:
                     self._changed.wait()
 
-    def _ship_waiting(self, line: _Line) -> None:
-        while (spooled := line.shipper.next_of(self._spool.files())) is not None:
-            line.shipper.ship(spooled)
+    def _ship_waiting(self, line: Line) -> None:
+        if line.is_dropped or line.shipper.head is None:
+            line.behind = None
+            if not line.begin(*self._capture.state):
+                line.fall_behind()
+        while not self._is_left and (spooled := line.shipper.next_file()) is not None:
+            try:
+                line.shipper.ship(spooled)
+            except BlobNotFound:
+                if not line.is_dropped:  # else it is gone from the spool
+                    raise
+                return
+            except ChecksumMismatch:
+                line.is_dropped = True
+                self._spool.remove(spooled)
+                return
             self._forget_shipped()
 
     def _forget_shipped(self) -> None:
         """Remove from the spool what every store has."""
         with self._changed:
-            positions = [line.shipper.position for line in self._lines]
-            if any(position is None for position in positions):
+            needed = [line.needed_after for line in self._lines]
+            if self._is_left or all(one is None for one in needed):
                 return
-            everywhere = min((one for one in positions if one is not None), default=0)
-            done = [one for one in self._spool.files() if one.max_txid <= everywhere]
+            everywhere = min(one for one in needed if one is not None)
+            files = self._spool.files()
+            done = [one for one in files if one.tag is None and one.max_txid <= everywhere]
             page_map = self._capture.page_map
-            if not done or page_map is None or page_map.txid < done[-1].max_txid:
+            if not done or page_map is None or not page_map.sync(done[-1].max_txid):
                 return
-            page_map.sync()
             for spooled in done:
                 self._spool.remove(spooled)
 
