@@ -345,6 +345,7 @@ class Capture:
         txid, time_ms = (self._map.txid, self._map.time_ms) if self._map is not None else (0, 0)
         if self._map is not None:
             self._map.close()
+            self._map = None
         self._map = create_page_map(self._spool.map_path, page_size)
         self._map.txid, self._map.time_ms = txid, time_ms
         return self._map

@@ -59,6 +59,8 @@ class Shipper:
             StoreError: It does not answer.
         """
         self._probe()
+        if self.place.store.staging is not None:  # elsewhere a create leaves nothing half done
+            self.place.store.clean()
         self.position = self.head = None
         chain = read_chain(self.place)
         self._checksum = None
