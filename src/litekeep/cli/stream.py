@@ -112,7 +112,9 @@ class _Child:
             raise UserError("--exec names no program", hint='Write it like --exec "app --port 80".')
 
     def start(self) -> None:
-        """Run it, and stop the stream when it ends."""
+        """Run it, and stop the stream when it ends; not at all if the end came first."""
+        if self._stop.is_set():
+            return
         try:
             self._process = workers.start_program(self._words)
         except OSError as error:
@@ -126,6 +128,8 @@ class _Child:
                 is_json=False,
             )
             return
+        if self._stop.is_set():  # the signal came while it was started
+            self._process.terminate()
         workers.in_thread(self._wait)
 
     def end(self) -> None:

@@ -252,8 +252,6 @@ class Capture:
             found = of_view(live, known)
             if not found.numbers and found.page_count == len(known):
                 return False
-            if behind.applied is not None:  # times never fall, in that store neither
-                page_map.time_ms = max(page_map.time_ms, behind.applied.time_ms)
             write_fill(
                 self._spool,
                 behind,

@@ -26,6 +26,10 @@ from litekeep.stream.streaming import (
 )
 
 
+#: How soon a database is looked for again that is not there, or busy.
+_AGAIN_SECONDS = 1.0
+
+
 @contextlib.contextmanager
 def opened_stream(job: StreamJob, tell: Tell) -> Iterator[Stream]:
     """
@@ -127,5 +131,6 @@ def _run(
             if not is_counted:
                 is_counted = True
                 waiting.arrive()
-            if not may_come or stop.wait(RETRY_SECONDS):
+            is_cheap = isinstance(error, (NotFound, DatabaseBusy))
+            if not may_come or stop.wait(_AGAIN_SECONDS if is_cheap else RETRY_SECONDS):
                 return error

@@ -6,7 +6,8 @@ Shipping: captured files, one after the other, from the spool to one store.
 
 Each store counts by itself: a file becomes its next txid.  Mostly that is ours; it is not
 where a store was elsewhere, or was away while much was captured, and got the difference as
-one file (a fill).  Then the txids in the file are written anew.  So whoever makes the chain
+one file (a fill).  Then the txids in the file are written anew, and so is its time where the
+store has a later one already: of a host whose clock is ahead.  So whoever makes the chain
 longer has to create one name, which only one can, and no txid exists twice.
 
 Where a store stands is found by what it makes: the database checksum beside its newest file
@@ -30,7 +31,7 @@ from litekeep.ltx.encode import Encoder
 from litekeep.store.base import honours_conditions
 from litekeep.store.files import translated
 from litekeep.stream.chain import BASE_LEVEL, Chain, Place, read_chain
-from litekeep.stream.spool import Spool, Spooled
+from litekeep.stream.spool import Note, Spool, Spooled, read_time
 
 
 class Shipper:
@@ -47,7 +48,9 @@ class Shipper:
         #: The txid of ours that its database is at; None while it is at none, or not known.
         self.position: int | None = None
         self._spool = spool
+        # Of the newest file: what the database is then, and when that was.
         self._checksum: int | None = None
+        self._time_ms: int | None = None
 
     def ask(self) -> Chain:
         """
@@ -63,11 +66,12 @@ class Shipper:
             self.place.store.clean()
         self.position = self.head = None
         chain = read_chain(self.place)
-        self._checksum = None
+        self._checksum = self._time_ms = None
         if chain.links:
             last = max(chain.links, key=lambda link: (link.max_txid, -link.level))
             metadata = self.place.store.head(last.object).metadata
             self._checksum = _number(metadata.get("litekeep-database-checksum"))
+            self._time_ms = read_time(metadata.get("litestream-timestamp"))
         self.head = chain.last_txid
         return chain
 
@@ -130,36 +134,39 @@ class Shipper:
         name = self.place.object_of(0 if min_txid == txid else BASE_LEVEL, min_txid, txid)
         with translated(spooled.path):
             data = spooled.path.read_bytes()
-        sha256 = spooled.note.sha256
-        if hashlib.sha256(data).hexdigest() != sha256:
+        note = spooled.note
+        if hashlib.sha256(data).hexdigest() != note.sha256:
             raise ChecksumMismatch(f"{spooled.path} is not what was captured")
-        if (min_txid, txid) != (spooled.min_txid, spooled.max_txid):
-            data, sha256 = _renumbered(data, min_txid, txid)
+        time_ms = max(note.time_ms, self._time_ms or note.time_ms)
+        wanted = (min_txid, txid, time_ms)
+        if wanted != (spooled.min_txid, spooled.max_txid, note.time_ms):
+            data, sha256 = _rewritten(data, *wanted)
+            note = replace(note, sha256=sha256, size=len(data), time_ms=time_ms)
         faults.reach(f"ship {name}")
         try:
-            store.put(name, data, create=True, metadata=spooled.note.metadata(sha256))
+            store.put(name, data, create=True, metadata=note.metadata())
         except NameTaken as error:
-            if not self._is_there(name, len(data), sha256):
+            if not self._is_there(name, note):
                 raise LeaseHeld(
                     f"{store.url}/{name} was written by somebody else",
                     hint="Two hosts stream the same database to one place, or this one was "
                     "away while another took over. End the other, then start this one again: "
                     "it goes on from what the store holds. Or give each a prefix of its own.",
                 ) from error
-        self.head = txid
-        self.position = spooled.note.leads_to or None
+        self.head, self._time_ms, self._checksum = txid, time_ms, note.checksum
+        self.position = note.leads_to or None
         self.file_count += 1
         self.byte_count += len(data)
         if spooled.tag is not None:
             self._spool.remove(spooled)
 
-    def _is_there(self, name: str, size: int, sha256: str) -> bool:
+    def _is_there(self, name: str, note: Note) -> bool:
         """Whether the object is the one that was to be put: an answer was lost."""
         try:
             found = self.place.store.head(name)
         except BlobNotFound:
             return False
-        return found.size == size and found.metadata.get("litekeep-sha256") == sha256
+        return found.size == note.size and found.metadata.get("litekeep-sha256") == note.sha256
 
     def _probe(self) -> None:
         """Find out, once, whether the store keeps the fence; a folder does."""
@@ -179,11 +186,11 @@ class Shipper:
             marker.touch(mode=0o600)
 
 
-def _renumbered(data: bytes, min_txid: int, max_txid: int) -> tuple[bytes, str]:
-    """Return the same LTX file with other txids, and its SHA-256."""
+def _rewritten(data: bytes, min_txid: int, max_txid: int, time_ms: int) -> tuple[bytes, str]:
+    """Return the same LTX file with other txids and another time, and its SHA-256."""
     written = io.BytesIO()
     decoder = Decoder(iter([data]))
-    header = replace(decoder.header, min_txid=min_txid, max_txid=max_txid)
+    header = replace(decoder.header, min_txid=min_txid, max_txid=max_txid, timestamp_ms=time_ms)
     with Encoder(written.write, header) as encoder:
         for run in decoder.runs():
             blocks = [block for block in run.blocks if block is not None]

@@ -66,12 +66,12 @@ class Note:
     is_partial: bool = False
     gap_since_ms: int | None = None
 
-    def metadata(self, sha256: str) -> dict[str, str]:
-        """Return it as the metadata of the object, whose bytes have this SHA-256."""
+    def metadata(self) -> dict[str, str]:
+        """Return it as the metadata of the object."""
         found = {
             "litestream-timestamp": show_time(self.time_ms),
             "litekeep-database-checksum": f"{self.checksum:016x}",
-            "litekeep-sha256": sha256,
+            "litekeep-sha256": self.sha256,
         }
         if self.gap_since_ms is not None:
             found["litekeep-gap-since"] = show_time(self.gap_since_ms)
@@ -243,6 +243,19 @@ def show_time(time_ms: int) -> str:
     """
     time = _EPOCH + timedelta(milliseconds=time_ms)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_time(text: str | None) -> int | None:
+    """
+    Return a time that `show_time` or Litestream wrote; None if it is none.
+
+    >>> read_time("2025-09-08T12:00:01.500Z"), read_time("yesterday")
+    (1757332801500, None)
+    """
+    try:
+        return time_ms_of(datetime.fromisoformat(text or ""))
+    except (ValueError, TypeError):  # of no zone, too
+        return None
 
 
 def time_ms_of(time: datetime) -> int:
