@@ -25,7 +25,6 @@ from litekeep.stream.streaming import (
     Told,
 )
 
-
 #: How soon a database is looked for again that is not there, or busy.
 _AGAIN_SECONDS = 1.0
 
