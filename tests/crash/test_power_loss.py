@@ -133,3 +133,35 @@ def test_a_restore_is_durable_before_the_old_file_loses_its_name(nursery: Nurser
     assert synced[-1] > copied[-1], "the log goes once its pages are durable in the old file"
     unlinked = next(i for i, (c, p) in enumerate(calls) if c == "unlink" and p == [wal])
     assert unlinked > emptied
+
+
+def test_what_is_captured_is_durable_before_it_is_sent_and_the_map_before_it_is_forgotten(
+    nursery: Nursery, tmp_path: Path
+):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    nursery.call("make", str(folder / "app.db"), "wal", "rows", 50)
+    calls = recorded(folder, "stream", folder / "app.db", "--to", folder / "store", "--once")
+    ltx = r"-0{15}1\.ltx$"
+    spooled = next(
+        i for i, (c, p) in enumerate(calls) if c == "rename" and re.search(rf"/state/.*{ltx}", p[1])
+    )
+    note = next(i for i, (c, p) in enumerate(calls) if c == "rename" and p[1].endswith(".json"))
+    for at in (note, spooled):
+        source = calls[at][1][0]
+        written = max(i for i, c in enumerate(calls[:at]) if c == ("write", [source]))
+        assert ("fdatasync", [source]) in calls[written:at], "named before its data"
+    assert note < spooled, "the note stands before the file that it is about"
+    name = calls[spooled][1][1]
+    durable = calls.index(("fsync", [os.path.dirname(name)]), spooled)
+    header = max(i for i, (c, p) in enumerate(calls) if c == "pwrite64" and "pages.map" in p[-1])
+    assert durable < header, "the page map stands for what is durable"
+    sent = next(
+        i for i, (c, p) in enumerate(calls) if c == "write" and str(folder / "store") in p[-1]
+    )
+    assert durable < sent, "it is sent once it is durable here"
+    forgotten = calls.index(("unlink", [name]))
+    flushed = [i for i, (c, p) in enumerate(calls) if c == "fdatasync" and "pages.map" in p[0]]
+    assert header < flushed[-1] < forgotten, "the map is durable before the file goes"
+    stored = max(i for i, (c, p) in enumerate(calls) if c == "fsync" and p[0].endswith("/ltx/0"))
+    assert stored < forgotten, "so is the object in the store"
