@@ -15,6 +15,7 @@ What the listener does at a step is the fault:
                                 store does not answer
     {"call": 7, "command": []}  run a program to its end at step 7; with "kill": 7 or
                                 later, the run is killed then
+    {"call": 7, "enter": [], "place": ""}    the same with an application of `intruder.py`
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
+
+from tests.crash import intruder
 
 #: Steps that are system calls on local files; the others are requests to a store.
 LOCAL_STEPS = (
@@ -270,11 +273,17 @@ class _Fault:
             self._count += 1
             self._steps.write(step + "\n")
             if self._fault.get("call") == index:
-                subprocess.run(self._fault["command"], check=True, stdin=subprocess.DEVNULL)
+                self._call()
             if self._fault.get("kill") == index:
                 os.kill(os.getpid(), signal.SIGKILL)
         if self._fault.get("raise") == index:
             self._raise(step)
+
+    def _call(self) -> None:
+        if "enter" in self._fault:
+            intruder.enter(self._fault["place"], self._fault["enter"])
+        else:
+            subprocess.run(self._fault["command"], check=True, stdin=subprocess.DEVNULL)
 
     def _raise(self, step: str) -> None:
         from litekeep.errors import StoreUnavailable
@@ -295,7 +304,9 @@ if __name__ == "__main__":
     import litekeep.cli.main
     import litekeep.cli.restore
     import litekeep.cli.stream
-    import litekeep.cli.verify  # noqa: F401
+    import litekeep.cli.verify
+    import litekeep.notices
+    import litekeep.store.objects  # noqa: F401
     import tests.crash.applications  # noqa: F401
 
     _serve()

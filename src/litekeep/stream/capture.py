@@ -176,12 +176,14 @@ class Capture:
             time_ms=applied.time_ms,
         )
 
-    def begin(self, reason: str) -> Spooled | None:
+    def begin(self, reason: str, *, is_gap: bool = True) -> Spooled | None:
         """
         Take a mark, compare the whole database with the page map, and capture what differs.
 
         Args:
             reason: Why nobody watched until now.
+
+            is_gap: Whether somebody was to: then the file says since when nobody did.
 
         Returns:
             The file, the last if there are several; None if nothing differs.
@@ -191,12 +193,12 @@ class Capture:
         try:
             tail = self._stack.enter_context(follow(self._path, help_size=self._help_size))
             if tail is not None:
-                spooled = self._diff(tail.first)
+                spooled = self._diff(tail.first, is_gap=is_gap)
                 self._tail = tail  # only now: what a tail finds is behind what was compared
                 return spooled
             seen = self._stamp()
             with take_view(self._path) as live:
-                spooled = self._diff(live)
+                spooled = self._diff(live, is_gap=is_gap)
             self._seen = seen
         except BaseException:
             self.let_go()
@@ -213,7 +215,7 @@ class Capture:
         if self._tail is None:
             if self._stamp() == self._seen:
                 return None
-            return self.begin("the database has no log")
+            return self.begin("the database has no log", is_gap=False)
         changes = self._tail.look()
         self._count(helped_count=self._tail.helped_count)
         if changes is None:
@@ -244,7 +246,7 @@ class Capture:
             False if nothing differs: it is here already.
         """
         with self._view() as live:
-            self._diff(live)  # a database without a log may have gone on
+            self._diff(live, is_gap=False)  # a database without a log may have gone on
             page_map = self._map
             if page_map is None:
                 return False  # nor is there anything here
@@ -277,12 +279,12 @@ class Capture:
         found = of_pages(pages, page_map.page_size, page_count, page_map.checksums)
         return self._next(found, gap_since_ms=None)
 
-    def _diff(self, live: LiveView) -> Spooled | None:
+    def _diff(self, live: LiveView, *, is_gap: bool) -> Spooled | None:
         """Capture the pages of a view that are not what the page map says."""
         if live.view.page_count == 0:
             return None  # an empty file: a database once something is in it
         page_map = self._map_of(live.view.page_size)
-        gap_since_ms = page_map.time_ms if page_map.txid else None
+        gap_since_ms = page_map.time_ms if page_map.txid and is_gap else None
         found = of_view(live, page_map.checksums)
         return self._next(found, gap_since_ms=gap_since_ms, check=live.refuse_changed)
 

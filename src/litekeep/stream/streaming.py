@@ -125,9 +125,12 @@ class Stream:
         self._is_left = False
         self._is_let_go = False
 
-    def begin(self) -> None:
+    def begin(self, *, is_gap: bool = True) -> None:
         """
         Find out where all stand, and capture what was missed.
+
+        Args:
+            is_gap: Whether somebody was to watch until now.
 
         Raises:
             LitekeepError: The database cannot be read; or no store answers, and nothing is
@@ -147,7 +150,7 @@ class Stream:
         for line in elsewhere:
             if not line.shipper.find_position(*self._capture.state):
                 self._noting(line, line.fall_behind)
-        self._say_captured(self._capture.begin("the stream was started"))
+        self._say_captured(self._capture.begin("the stream was started", is_gap=is_gap))
         self._fill()
 
     def run(self, stop: threading.Event) -> None:
