@@ -234,8 +234,10 @@ def _compared(job: BackupJob, captured: _Captured) -> _Captured:
     name = job.repositories[0].name_at(captured.time)
     if captured.check.result == FAILED:
         return replace(captured, failed_before=failed_before(job.repositories, name))
-    before = last_good(job.repositories, name) if job.alarm is not None else None
-    if before is None or job.alarm is None:
+    if job.alarm is None:
+        return captured
+    before = last_good(job.repositories, name, is_counted=captured.check is not SKIPPED)
+    if before is None:
         return captured
     found = losses(before, captured.view.size, captured.check, job.alarm)
     return replace(captured, losses=found)

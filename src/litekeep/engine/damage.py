@@ -19,10 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from litekeep.engine.points import read_quickly
 from litekeep.errors import CorruptionError
 from litekeep.repository.layout import Repository
 from litekeep.repository.manifest import Manifest
-from litekeep.repository.newest import good_manifest
+from litekeep.repository.newest import good_manifest, is_good
 from litekeep.sqlite.check import Check
 from litekeep.store.base import FAILURES
 from litekeep.units import show_size
@@ -47,7 +48,9 @@ class Limits:
     ignored: tuple[str, ...] = ()
 
 
-def last_good(repositories: Sequence[Repository], name: str) -> Manifest | None:
+def last_good(
+    repositories: Sequence[Repository], name: str, *, is_counted: bool = False
+) -> Manifest | None:
     """
     Return the manifest of the last good snapshot, from the nearest store that has one.
 
@@ -56,16 +59,35 @@ def last_good(repositories: Sequence[Repository], name: str) -> Manifest | None:
 
         name: Of the snapshot under way; its month is looked at first.
 
+        is_counted: Whether one whose rows were counted is wanted, where there is one: what was
+            lost behind an unchecked one would be lost unseen.
+
     Returns:
         None also where that cannot be known: an alarm is not worth a backup.
     """
     for repository in repositories:
         try:
-            found = good_manifest(repository, name)
+            found = _last_good(repository, name, is_counted=is_counted)
+            if found is None and is_counted:
+                found = _last_good(repository, name, is_counted=False)
         except (CorruptionError, *FAILURES):
             continue
         if found is not None:
             return found
+    return None
+
+
+def _last_good(repository: Repository, name: str, *, is_counted: bool) -> Manifest | None:
+    """Look at the newest, then at all: where nobody accepts for long, many are suspect."""
+    found = good_manifest(repository, name, is_counted=is_counted)
+    if found is not None:
+        return found
+    for snapshot in reversed(read_quickly(repository).snapshots):
+        manifest = snapshot.manifest
+        if manifest is not None and is_good(
+            manifest, is_accepted=snapshot.is_accepted, is_counted=is_counted
+        ):
+            return manifest
     return None
 
 

@@ -4,17 +4,76 @@ What a database has lost since the last good snapshot, in words.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from litekeep.engine.damage import Limits, losses
-from litekeep.repository.manifest import DatabaseFacts, Manifest
+from litekeep.engine.damage import Limits, last_good, losses
+from litekeep.repository.layout import ACCEPTED_SUFFIX, Repository, manifest_of
+from litekeep.repository.manifest import CheckFacts, DatabaseFacts, Manifest
+from litekeep.repository.marks import Acceptance, encode_mark
 from litekeep.sqlite.check import OK, Check
+from litekeep.store.memory import MemoryStore
+from tests.unit.repository.test_catalog import put
 from tests.unit.repository.test_manifest import MANIFEST
 
 MIB = 1 << 20
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+UNCHECKED = {"check": CheckFacts(result="skipped", detail=""), "row_counts": {}}
+
+
+@pytest.fixture
+def repository() -> Repository:
+    return Repository(MemoryStore(), "app")
+
+
+def hours_of_good(repository: Repository, *, is_counted: bool = True) -> float | None:
+    """Return how many hours before noon lies what a snapshot of noon is compared with."""
+    found = last_good([repository], repository.name_at(NOON), is_counted=is_counted)
+    return (NOON - found.captured_at) / HOUR if found is not None else None
+
+
+@pytest.mark.parametrize("count", [1, 49, 50, 51, 200])
+def test_it_is_found_behind_however_many_that_nobody_accepted(repository, count):
+    put(repository, NOON - (count + 1) * HOUR)
+    for hours in range(1, count + 1):
+        put(repository, NOON - hours * HOUR, id=f"{hours:032x}", state="suspect")
+    assert hours_of_good(repository) == count + 1
+
+
+def test_what_was_not_checked_hides_nothing(repository):
+    put(repository, NOON - 3 * HOUR)
+    unchecked = put(repository, NOON - 2 * HOUR, id="cd" * 16, state="suspect", **UNCHECKED)
+    put(repository, NOON - HOUR, id="ef" * 16, **UNCHECKED)
+    assert hours_of_good(repository) == 3
+    assert hours_of_good(repository, is_counted=False) == 1
+
+    mark = encode_mark(Acceptance(id="cd" * 16, time=NOON))
+    repository.store.put(unchecked + ACCEPTED_SUFFIX, mark)
+    assert hours_of_good(repository) == 2
+
+
+def test_where_none_was_checked_the_newest_is_taken(repository):
+    put(repository, NOON - 2 * HOUR, **UNCHECKED)
+    put(repository, NOON - HOUR, id="cd" * 16, **UNCHECKED)
+    assert hours_of_good(repository) == 1
+
+
+def test_a_manifest_that_is_none_hides_nothing(repository):
+    put(repository, NOON - 2 * HOUR)
+    repository.store.put(manifest_of(put(repository, NOON - HOUR, id="cd" * 16)), b"{}")
+    assert hours_of_good(repository) == 2
+
+
+def test_what_lies_in_the_future_is_taken_only_where_there_is_no_other(repository):
+    put(repository, NOON + 24 * HOUR)
+    assert hours_of_good(repository) == -24
+    put(repository, NOON - 99 * 24 * HOUR, id="cd" * 16)
+    assert hours_of_good(repository) == 99 * 24
 
 
 def before(rows: dict[str, int], size: int = 4 * MIB) -> Manifest:
