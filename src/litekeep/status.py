@@ -8,7 +8,8 @@ Whether each database is safe: a value, read from its stores, for people and for
     ok     neither
 
 The silence of a backup that has stopped is what nobody hears: this is to be asked from
-somewhere else than the job itself.
+somewhere else than the job itself.  What lies in the future, because a clock was wrong,
+is fresh for as long as nobody knows, so it counts for nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from litekeep.errors import LitekeepError, Stale
 from litekeep.repository.marks import Proof
 from litekeep.sources import Source
 from litekeep.units import show_duration
+from litekeep.when import is_ahead
 
 Health = Literal["ok", "warn", "fail"]
 
@@ -69,11 +71,12 @@ def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> Datab
         reason = f"no store answers: {error.message}"
         return DatabaseStatus(source.name, path, "fail", (reason,), None, None, error)
     time = clock()
-    good = [point for point in points.points if point.state in ("ok", "foreign")]
+    present = [point for point in points.points if not is_ahead(point.time, time)]
+    good = [point for point in (*present, *points.points) if point.state in ("ok", "foreign")]
     failures = [f"{repository.store.url}: {error.message}" for repository, error in points.unread]
     failures += _stale(source, points, limits, time)
-    warnings = _set_aside(points)
-    proof = _last_proof(points)
+    warnings = _set_aside(present)
+    proof = _last_proof(points, time)
     if limits.proof_seconds is not None:
         warnings += unproved(proof, limits.proof_seconds, time)
     health: Health = "fail" if failures else "warn" if warnings else "ok"
@@ -103,30 +106,32 @@ def _stale(source: Source, points: Points, limits: Freshness, time: datetime) ->
             if copy.repository is repository and copy.state in ("ok", "foreign")
         ]
         times += [one.time for one in stream_ends(points) if one.store is repository.store]
+        present = [each for each in times if not is_ahead(each, time)]
+        but = "; what lies in the future does not count" if present != times else ""
         url = repository.store.url
-        if not times:
-            found.append(f"{url}: no good snapshot, and no stream")
+        if not present:
+            found.append(f"{url}: no good snapshot, and no stream{but}")
         elif limits.snapshot_seconds is not None:
-            age = (time - max(times)) / timedelta(seconds=1)
+            age = (time - max(present)) / timedelta(seconds=1)
             if age > limits.snapshot_seconds:
                 found.append(
                     f"{url}: the newest restore point is {show_duration(age)} old; at most "
-                    f"{show_duration(limits.snapshot_seconds)} is allowed"
+                    f"{show_duration(limits.snapshot_seconds)} is allowed{but}"
                 )
     return found
 
 
-def _set_aside(points: Points) -> list[str]:
-    if points.points and points.points[0].state in ("suspect", "failed"):
-        newest = points.points[0]
-        return [f"{newest.name}, the newest, is {newest.state}"]
+def _set_aside(present: Sequence[RestorePoint]) -> list[str]:
+    if present and present[0].state in ("suspect", "failed"):
+        return [f"{present[0].name}, the newest, is {present[0].state}"]
     return []
 
 
-def _last_proof(points: Points) -> Proof | None:
+def _last_proof(points: Points, time: datetime) -> Proof | None:
     proofs = [point.proof for point in points.points if point.proof is not None]
     proofs += points.stream_proofs.values()
-    return max(proofs, key=lambda proof: proof.time, default=None)
+    made = [proof for proof in proofs if not is_ahead(proof.time, time)]
+    return max(made, key=lambda proof: proof.time, default=None)
 
 
 def unproved(proof: Proof | None, seconds: float | None, time: datetime) -> list[str]:

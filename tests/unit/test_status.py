@@ -36,10 +36,12 @@ def looked(*repositories: Repository, hours: float = 26, proof: float | None = N
     return status_of(Source("app", None, repositories), limits, clock=lambda: NOON)
 
 
-def prove(where: Repository, data_object: str, result: str, time: datetime) -> None:
+def prove(
+    where: Repository, data_object: str, result: str, time: datetime, *, id: str = "ab" * 16
+) -> None:
     mark = Proof(
         tool="t",
-        id="ab" * 16,
+        id=id,
         sha256="0" * 64,
         time=time,
         result=result,
@@ -79,6 +81,30 @@ def test_a_store_that_gets_nothing_any_more_is_not_hidden_by_one_that_does():
 
     assert looked(near, far).health == "fail"
     assert looked(near, repository()).health == "fail"
+
+
+def test_what_lies_in_the_future_is_no_fresh_snapshot_and_no_proof():
+    store = repository()
+    ahead = put(store, NOON + 400 * HOUR, id="cd" * 16)
+    prove(store, ahead, "pass", NOON + 400 * HOUR, id="cd" * 16)
+
+    assert "no good snapshot" in looked(store).reasons[0]
+    put(store, NOON - 27 * HOUR)
+    found = looked(store)
+    assert isinstance(found.failure, Stale)
+    assert "lies in the future does not count" in found.reasons[0]
+    assert found.last_snapshot is not None
+    assert found.last_snapshot.time == NOON - 27 * HOUR
+    assert found.last_proof is None
+
+
+def test_what_lies_in_the_future_hides_nothing_that_was_set_aside():
+    store = repository()
+    put(store, NOON - 2 * HOUR)
+    put(store, NOON - HOUR, id="ef" * 16, state="suspect")
+    put(store, NOON + 400 * HOUR, id="cd" * 16)
+
+    assert "is suspect" in looked(store).reasons[0]
 
 
 def test_nothing_at_all_is_stale():
