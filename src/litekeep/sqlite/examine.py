@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 import apsw
+from apsw.ext import query_info
 
 from litekeep.clock import monotonic
 from litekeep.errors import DatabaseUnusable
@@ -189,6 +190,8 @@ def _assertion(connection: apsw.Connection, sql: str, expect: Scalar) -> Finding
     deadline = monotonic() + ASSERTION_SECONDS_MAX
     connection.set_progress_handler(lambda: monotonic() > deadline, _INSTRUCTIONS_PER_LOOK)
     try:
+        if query_info(connection, sql).query_remaining:
+            return Finding(name, None, "it is more than one statement")
         row = next(iter(connection.execute(sql)), None)
     except (apsw.CorruptError, apsw.SQLError) as error:
         return Finding(name, False, _text(error))

@@ -98,6 +98,8 @@ def test_what_only_the_application_has_is_no_yes(path):
         ("SELECT 1.5", 1.5, True),
         ("SELECT 1", True, True),
         ("SELECT 1 WHERE 0", 1, False),
+        ("SELECT 1;", 1, True),
+        ("SELECT 1; SELECT 2", 1, None),
         ("SELECT * FROM nothing", 1, False),
         ("no sql", 1, False),
     ],
