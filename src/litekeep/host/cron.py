@@ -11,6 +11,10 @@ Text is made here, and nothing is read or written.
     4   cron has no delay at random.  The minute is made from a seed, the machine's, so that
         a thousand machines do not ask a store at once, and a second install changes nothing.
     5   The log has a line with the time for each run.
+    6   A field that cron does not understand makes it pass over the whole table, with a line
+        in its own log: so each is looked at here.
+    7   The file of variables is read by a shell of its own: one that ends there, of a
+        bracket in the file, is a failure like any other.
 
 See crontab(5), cron(8) for the names that it reads, and logrotate(8).
 """
@@ -31,8 +35,15 @@ LOG = Path("/var/log/litekeep.log")
 
 #: cron's own bound is 998; some have less.
 _LINE_LENGTH_MAX = 990
-_FIELD = r"[\d*,/a-zA-Z-]+"
-_EXPRESSION = re.compile(rf"{_FIELD}(?: +{_FIELD}){{4}}|@(?:hourly|daily|weekly|monthly|midnight)")
+_WORD = re.compile(r"@(?:hourly|daily|weekly|monthly|midnight)")
+_VALUE = r"[0-9]{1,3}|[a-z]{3}"
+_PART = re.compile(
+    rf"(?:\*|(?P<first>{_VALUE})(?:-(?P<last>{_VALUE}))?)(?:/(?P<step>[0-9]{{1,3}}))?", re.ASCII
+)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+#: Minute, hour, day of the month, month, day of the week: the least, the most, and their names.
+_FIELDS = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, _MONTHS), (0, 7, _DAYS))
 
 
 def table(schedule: Schedule, seed: str, *, user: str | None = "root", log: Path = LOG) -> str:
@@ -97,12 +108,45 @@ def expression(task: Task, seed: str) -> str:
         hour = "*" if task.when == "hourly" else str(task.hour)
         day = "0" if task.when == "weekly" else "*"
         return f"{minute} {hour} * * {day}"
-    if not _EXPRESSION.fullmatch(task.when):
+    if not _is_expression(task.when):
         raise UserError(
             f"{task.when!r} is no time that cron knows",
             hint=f'Give {", ".join(WORDS)}, off, or five fields like "30 2 * * *".',
         )
     return task.when
+
+
+def _is_expression(text: str) -> bool:
+    """
+    Say whether cron understands *text*, and runs it some time.
+
+    >>> [_is_expression(text) for text in ("*/5 0-6 1,15 jan mon-fri", "61 * * * *", "* * * *")]
+    [True, False, False]
+    """
+    fields = text.split()
+    if "\n" in text:  # the end of the line
+        return False
+    if _WORD.fullmatch(text):
+        return True
+    return len(fields) == len(_FIELDS) and all(map(_is_field, fields, _FIELDS))
+
+
+def _is_field(text: str, field: tuple[int, int, tuple[str, ...]]) -> bool:
+    least, most, names = field
+    numbers = {name: least + index for index, name in enumerate(names)}
+    for part in text.lower().split(","):
+        match = _PART.fullmatch(part)
+        if match is None:
+            return False
+        first, last, step = match["first"], match["last"], match["step"]
+        if step is not None and (int(step) == 0 or (first is not None and last is None)):
+            return False
+        ends = [
+            numbers.get(end, int(end) if end.isdecimal() else -1) for end in (first, last) if end
+        ]
+        if ends != sorted(ends) or not all(least <= end <= most for end in ends):
+            return False
+    return True
 
 
 def _command(schedule: Schedule, task: Task, log: Path) -> str:
@@ -112,7 +156,7 @@ def _command(schedule: Schedule, task: Task, log: Path) -> str:
     read = f"set -a; if [ -r {VARIABLES_FILE} ]; then . {VARIABLES_FILE}; fi; set +a"
     shown, well = f"litekeep {task.name}", "|".join(map(str, task.well))
     command = (
-        f'{{ {read}; echo "$(date -Is) {shown}"; {program}; }} >> {log_text} 2>&1'
+        f'({read}; echo "$(date -Is) {shown}"; {program}) >> {log_text} 2>&1'
         f' || case $? in {well}) ;; *) echo "{shown} failed: see "{log_text};; esac'
     )
     return command.replace("%", "\\%")

@@ -175,19 +175,66 @@ def test_two_machines_do_not_ask_in_the_same_minute_and_one_always_in_the_same()
     assert len(tables) == 2
 
 
-@pytest.mark.parametrize("when", ["@hourly", "30 2 * * *", "*/5 0-6 1,15 jan mon-fri"])
-def test_an_expression_of_crons_own_is_passed_on(when: str):
+def test_a_file_of_variables_that_no_shell_can_read_is_a_failure(tmp_path: Path, monkeypatch):
+    variables = tmp_path / "variables"
+    variables.write_text("LITEKEEP_PING_URL=https://example.com/(key\n")
+    monkeypatch.setattr(cron, "VARIABLES_FILE", variables)
+    found = schedule(program=(str(fake(tmp_path, 0)),))
+    command = lines_of(cron.table(found, "seed", log=tmp_path / "log"))["backup"]
+
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)
+
+    assert done.stdout.startswith("litekeep backup failed: see ")
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        *("@hourly", "30 2 * * *", "*/5 0-6 1,15 jan mon-fri", "0  0 * * *", "59 23 31 12 7"),
+        *("*/90 * * * *", "*,5 * * * *", "* * * JAN Mon", "0-30/10 * * * 1,sat"),
+    ],
+)
+def test_an_expression_of_crons_own_is_passed_on(when: str, tmp_path: Path):
     (task, *_) = tasks_of({"backup": when})
 
     assert cron.expression(task, "seed") == when
+    assert is_taken(when, tmp_path) is not False
 
 
-@pytest.mark.parametrize("when", ["*-*-* 02:30", "30 2 * *", "1 2 3 4 5 rm -rf /", "@reboot\n*"])
-def test_what_is_no_time_of_cron_is_refused(when: str):
+@pytest.mark.parametrize(
+    "when",
+    [
+        *("*-*-* 02:30", "30 2 * *", "1 2 3 4 5 rm -rf /", "@reboot\n*", "1 2 3\n4 5"),
+        *("60 * * * *", "* 24 * * *", "* * 0 * *", "* * 32 * *", "* * * 13 *", "* * * * 8"),
+        *("5/15 * * * *", "*/0 * * * *", "1,,2 * * * *", "1- * * * *", "mon * * * *"),
+        *("* * * * monday", "\u0661 * * * *", "-1 * * * *"),
+    ],
+)
+def test_what_is_no_time_of_cron_is_refused(when: str, tmp_path: Path):
     (task, *_) = tasks_of({"backup": when})
 
     with pytest.raises(UserError, match="no time that cron knows"):
         cron.expression(task, "seed")
+    assert "rm" in when or is_taken(when, tmp_path) is not True
+
+
+@pytest.mark.parametrize("when", ["10-5 * * * *", "* * * * fri-sun"])
+def test_what_cron_would_take_and_never_run_is_refused(when: str):
+    (task, *_) = tasks_of({"backup": when})
+
+    with pytest.raises(UserError, match="no time that cron knows"):
+        cron.expression(task, "seed")
+
+
+def is_taken(when: str, folder: Path) -> bool | None:
+    """Ask the real cron, as Debian has it, whether it takes an expression; change nothing."""
+    program = shutil.which("crontab")
+    if program is None:
+        return None
+    file = folder / "table"
+    file.write_text(f"{when} true\n")
+    done = subprocess.run([program, "-n", file], capture_output=True, text=True, check=False)
+    return None if "usage" in done.stderr else done.returncode == 0
 
 
 def test_a_line_that_cron_would_cut_is_refused():
