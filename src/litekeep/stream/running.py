@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from litekeep import workers
 from litekeep.errors import DatabaseBusy, LitekeepError, NotFound
@@ -79,8 +80,9 @@ def run_streams(
         For each job how it ended, or why it could not begin.
     """
     waiting = _Countdown(len(jobs), begun)
+    is_alone = len(jobs) == 1
     futures = [
-        workers.in_thread(lambda job=job: _run(job, stop, tell, waiting, is_alone=len(jobs) == 1))  # type: ignore[misc]
+        workers.in_thread(partial(_run, job, stop, tell, waiting, is_alone=is_alone))
         for job in jobs
     ]
     return tuple(future.result() for future in futures)
