@@ -39,11 +39,13 @@ class FrameReader:
         self._connection = connection
         self._header = header
         self._first = first
-        self._kept: memoryview | None = None
+        self._kept: list[memoryview] = []
+        #: How many frames each piece has that is kept, but for the last.
+        self.piece_count = max(1, _PIECE_SIZE // header.frame_size)
 
-    def keep(self, data: bytes) -> None:
-        """Have the frames from the first one on at hand."""
-        self._kept = memoryview(data)
+    def keep(self, piece: bytes) -> None:
+        """Have the frames behind those that are kept at hand too."""
+        self._kept.append(memoryview(piece))
 
     def read(self, frame_index: int, count: int) -> bytes:
         """Return whole frames from the log."""
@@ -57,9 +59,10 @@ class FrameReader:
     def page(self, page_number: int, frame_index: int) -> memoryview:
         """Return the page in a frame."""
         frame_size = self._header.frame_size
-        if self._kept is not None:
-            start = (frame_index - self._first) * frame_size
-            return self._kept[start + FRAME_HEADER_SIZE : start + frame_size]
+        if self._kept:
+            piece_index, index = divmod(frame_index - self._first, self.piece_count)
+            start = index * frame_size
+            return self._kept[piece_index][start + FRAME_HEADER_SIZE : start + frame_size]
         data = self.read(frame_index, 1)
         if int.from_bytes(data[:4], "big") != page_number or data[8:16] != self._header.salts:
             raise mark_lost(WAL)
@@ -134,8 +137,7 @@ def read_changes(
 
     frames = FrameReader(connection, header, first)
     is_kept = end - first <= _KEPT_SIZE_MAX // header.frame_size
-    batch = max(1, _PIECE_SIZE // header.frame_size)
-    kept: list[bytes] = []
+    batch = frames.piece_count
     numbers: list[Numbers] = []
     checksum = start
     commit_count = 0
@@ -150,11 +152,9 @@ def read_changes(
         commit_count += int(numpy.count_nonzero(found.page_counts))
         page_count = int(found.page_counts[-1])
         if is_kept:
-            kept.append(data)
+            frames.keep(data)
     if page_count == 0:
         raise mark_lost(WAL)
-    if is_kept:
-        frames.keep(b"".join(kept))
     newest_first = numpy.concatenate(numbers)[::-1]
     page_numbers, where = numpy.unique(newest_first, return_index=True)
     frame_indexes = (end - 1 - where).astype(numpy.uint32)

@@ -28,10 +28,12 @@ from litekeep.clock import monotonic, sleep
 from litekeep.errors import DatabaseUnusable
 from litekeep.sqlite.connections import connect, prime
 
-#: How long writers may be kept out while the write lock is waited for.
-_LOCK_SECONDS = 0.03
-#: How long a checkpoint is tried again while the application runs one.
-_CHECKPOINT_SECONDS = 0.005
+#: How long the write lock is waited for, and how often it is tried: a writer that never rests
+#: lets go of it for microseconds, in which SQLite's own busy handler mostly sleeps.
+_LOCK_SECONDS = 0.05
+_TRY_SECONDS = 0.0001
+#: How long a checkpoint of the application's is waited for while writers are held.
+PATIENCE_SECONDS = 0.05
 _LOOK_SECONDS = 0.0005
 
 
@@ -44,12 +46,18 @@ class Helper:
         #: Whether the database may be written to by us at all.
         self.is_able = True
 
-    def checkpoint(self) -> bool:
-        """Copy back what may be copied; say whether that is all there is."""
+    def checkpoint(self, *, patience_seconds: float = 0.0) -> bool:
+        """
+        Copy back what may be copied; say whether that is all there is.
+
+        Args:
+            patience_seconds: How long to wait for one that the application runs: after each
+                commit behind which its log is long, it does, and lets nobody else.
+        """
         opened = self._open()
         if opened is None:
             return False
-        deadline = monotonic() + _CHECKPOINT_SECONDS
+        deadline = monotonic() + patience_seconds
         while True:
             try:
                 frame_count, copied_count = opened[1].wal_checkpoint(
@@ -69,9 +77,7 @@ class Helper:
         if opened is None:
             yield False
             return
-        try:
-            opened[0].execute("BEGIN IMMEDIATE")
-        except (apsw.BusyError, apsw.LockedError):
+        if not _try_to_begin(opened[0]):
             yield False
             return
         try:
@@ -101,7 +107,7 @@ class Helper:
         if self._connections is None and self.is_able:
             try:
                 with contextlib.ExitStack() as stack:
-                    lock = connect(self._real, _LOCK_SECONDS, is_writable=True)
+                    lock = connect(self._real, 0, is_writable=True)
                     stack.callback(lock.close)
                     checkpoint = connect(self._real, 0, is_writable=True)
                     stack.callback(checkpoint.close)
@@ -114,3 +120,17 @@ class Helper:
             except (apsw.CantOpenError, apsw.PermissionsError, DatabaseUnusable):
                 self.is_able = False
         return self._connections
+
+
+def _try_to_begin(connection: apsw.Connection) -> bool:
+    """Take the write lock, if it is to be had within some tens of milliseconds."""
+    deadline = monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except (apsw.BusyError, apsw.LockedError):
+            if monotonic() > deadline:
+                return False
+            sleep(_TRY_SECONDS)
+        else:
+            return True

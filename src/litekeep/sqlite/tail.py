@@ -54,7 +54,7 @@ from litekeep.clock import Clock, monotonic, now, sleep
 from litekeep.errors import CorruptionError, DatabaseBusy, FormatError
 from litekeep.sqlite.changes import Changes, read_changes
 from litekeep.sqlite.connections import connect, prime
-from litekeep.sqlite.helping import Helper
+from litekeep.sqlite.helping import PATIENCE_SECONDS, Helper
 from litekeep.sqlite.live import (
     BUSY_TIMEOUT_SECONDS,
     LiveView,
@@ -190,7 +190,12 @@ class Tail:
         with self._helper.writers_held() as is_held:
             changes = self._read()
             is_free = self._older is None
-            if is_held and is_free and self._is_mark_in_log and self._helper.checkpoint():
+            if (
+                is_held
+                and is_free
+                and self._is_mark_in_log
+                and self._helper.checkpoint(patience_seconds=PATIENCE_SECONDS)
+            ):
                 # Whatever fails now: what was read is to be returned.
                 with contextlib.suppress(apsw.BusyError, apsw.LockedError, DatabaseBusy):
                     idle = self._idle_connection()

@@ -28,14 +28,16 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy
 
+from litekeep import workers
 from litekeep.clock import Clock, now
-from litekeep.errors import CorruptionError
+from litekeep.errors import CorruptionError, LitekeepError
 from litekeep.ltx.checksum import page_checksums
 from litekeep.ltx.decode import Decoder, pieces_of
 from litekeep.sqlite.changes import Changes
@@ -97,8 +99,11 @@ class Capture:
         self._map = load_page_map(spool.map_path)
         self._stack = contextlib.ExitStack()
         self._tail: Tail | None = None
-        self._pending: dict[int, memoryview | bytes] = {}
+        self._pending: dict[int, bytes] = {}
         self._pending_page_count = 0
+        self._syncing: Future[Spooled | None] | None = None
+        #: How many bytes of the log the last look read.
+        self.found_size = 0
         self._seen: tuple[object, ...] = ()
 
     def __enter__(self) -> Self:
@@ -106,6 +111,8 @@ class Capture:
 
     def __exit__(self, *_: object) -> None:
         self.let_go()
+        with contextlib.suppress(LitekeepError):  # what is not captured is found by comparing
+            self.synced(wait=True)
         if self._map is not None:
             self._map.close()
 
@@ -189,6 +196,7 @@ class Capture:
             The file, the last if there are several; None if nothing differs.
         """
         self.let_go()
+        self.synced(wait=True)
         self._count(diff_count=self.counts.diff_count + 1, diff_reason=reason)
         try:
             tail = self._stack.enter_context(follow(self._path, help_size=self._help_size))
@@ -216,6 +224,7 @@ class Capture:
             if self._stamp() == self._seen:
                 return None
             return self.begin("the database has no log", is_gap=False)
+        self.found_size = 0
         changes = self._tail.look()
         self._count(helped_count=self._tail.helped_count)
         if changes is None:
@@ -223,6 +232,7 @@ class Capture:
         if isinstance(changes, Lost):
             return self.begin(changes.reason)
         self._count(commit_count=self.counts.commit_count + changes.commit_count)
+        self.found_size = changes.frame_count * changes.page_size
         try:
             return self._take(changes)
         except CorruptionError as error:  # the log was rewritten under us
@@ -230,11 +240,33 @@ class Capture:
 
     def sync(self) -> Spooled | None:
         """Capture what waits; None if nothing does, or it came out as it was."""
-        if not self._pending:
-            return None
+        last = self.synced(wait=True)
+        self.start_sync()
+        return self.synced(wait=True) or last
+
+    def start_sync(self) -> None:
+        """
+        Begin to capture what waits, on a thread of its own: `synced` says when that is done.
+
+        Looks go on meanwhile, so that the log of a writer that never rests does not grow.
+        """
+        if not self._pending or self._syncing is not None:
+            return
         pending, self._pending = self._pending, {}
-        ordered = sorted(pending.items())
-        return self._capture(lambda: iter(ordered), self._pending_page_count)
+        ordered, page_count = sorted(pending.items()), self._pending_page_count
+        self._syncing = workers.in_thread(lambda: self._capture(lambda: iter(ordered), page_count))
+
+    @property
+    def is_syncing(self) -> bool:
+        """Whether a sync was begun that `synced` has not told of."""
+        return self._syncing is not None
+
+    def synced(self, *, wait: bool = False) -> Spooled | None:
+        """Return the file of the sync that was begun, once it is there; what failed is raised."""
+        if self._syncing is None or not (wait or self._syncing.done()):
+            return None
+        syncing, self._syncing = self._syncing, None
+        return syncing.result()
 
     def fill(self, behind: Behind) -> bool:
         """
@@ -268,7 +300,8 @@ class Capture:
         for number in [n for n in self._pending if n > changes.page_count]:
             del self._pending[number]
         if changes.is_kept:
-            self._pending.update(changes.pages())
+            # Copies: a page must not keep in memory the frames that it came with.
+            self._pending.update((number, bytes(page)) for number, page in changes.pages())
             self._pending_page_count = changes.page_count
             return self.sync() if self.pending_size > PENDING_SIZE_MAX else None
         first = self.sync()

@@ -50,7 +50,10 @@ from litekeep.stream.spool import Spool, Spooled
 SYNC_SECONDS = 1.0
 #: After a look that found something the next one comes soon: little is left to read then.
 _LOOK_SECONDS_MIN = 0.02
+_LOOK_SECONDS_BUSY = 0.1
 _LOOK_SECONDS_MAX = 0.25
+#: Of log, that a look is to find.
+_LOOK_SIZE = 1 << 20
 #: How long a store that failed is left in peace, and a database that was busy.
 RETRY_SECONDS = 5.0
 BUSY_SECONDS = 0.5
@@ -252,16 +255,26 @@ class Stream:
                 self._warn(error.message, error.hint)
                 wait = BUSY_SECONDS
                 continue
+            self._say_captured(self._capture.synced())
             if self._capture.pending_size and job.monotonic() - synced >= job.sync_seconds:
-                self._say_captured(self._capture.sync())
+                self._capture.start_sync()
                 synced = job.monotonic()
-            wait = _LOOK_SECONDS_MIN if has_found else min(wait * 1.5, look_max)
+            wait = self._wait_after(wait, look_max, has_found=has_found)
         if not self._is_let_go:
             try:
                 self._look()
             except DatabaseBusy as error:
                 self._warn(error.message, error.hint)
             self._say_captured(self._capture.sync())
+
+    def _wait_after(self, waited: float, longest: float, *, has_found: bool) -> float:
+        """Return when to look again: soon where much is written, or a sync is under way."""
+        if self._capture.is_syncing:
+            return _LOOK_SECONDS_MIN
+        if not has_found:
+            return min(waited * 1.3, longest)
+        factor = min(2.0, _LOOK_SIZE / max(1, self._capture.found_size))
+        return min(max(_LOOK_SECONDS_MIN, waited * factor), _LOOK_SECONDS_BUSY, longest)
 
     def _look(self) -> bool:
         """Look once; let go of the database while the spool is full."""
