@@ -107,6 +107,35 @@ def test_a_state_folder_without_room_is_an_error_that_says_so(
     assert [name for name in os.listdir(small / "state") if not name.endswith(".lock")] == []
 
 
+@pytest.mark.parametrize("free", ["nothing", "what is captured"])
+def test_a_stream_without_room_for_its_state_says_so_and_goes_on_later(
+    nursery: Nursery, tmp_path: Path, small: Path, free: str
+):
+    """The page map is mapped: without room taken for it first, the process would be killed."""
+    environment = {"LITEKEEP_STATE": str(small / "state")}
+    database = make(nursery, tmp_path)
+    command = ("stream", database, "--to", tmp_path / "store", "--once")
+    (small / "state").mkdir()
+    elsewhere = {"LITEKEEP_STATE": str(tmp_path / "elsewhere")}
+    to = tmp_path / "measured"
+    assert nursery.litekeep(*command[:3], to, "--once", environment=elsewhere).status == 0
+    (captured,) = to.rglob("*1.ltx")
+    room = 4096 if free == "nothing" else captured.stat().st_size + 12 * 1024
+    ballast = fill(small, room)
+    refused(nursery.litekeep(*command, environment=environment))
+    assert litter(small) == []
+    ballast.unlink()
+    run = nursery.litekeep(*command, environment=environment)
+    assert run.status == 0, run.errors
+    ballast = fill(small, 0)
+    nursery.call("commit_and_die", str(database), "more", 10)
+    refused(nursery.litekeep(*command, environment=environment))
+    ballast.unlink()
+    run = nursery.litekeep(*command, "--json", environment=environment)
+    assert run.status == 0, run.errors
+    assert run.json()["stores"][0]["bytes"] < 100_000
+
+
 @pytest.mark.parametrize("free", [0, 4096, 1_000_000])
 @pytest.mark.parametrize("is_proved", [True, False], ids=["snapshot", "single file"])
 def test_a_target_without_room_stays_as_it_was(

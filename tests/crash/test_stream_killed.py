@@ -121,7 +121,7 @@ SCENES: dict[str, tuple[Callable[[Scene], Scene], bool]] = {
     "lost": (_lost, False),
     "page size": (_page_size, True),
 }
-SOME = pytest.param(8, id="some")
+SOME = pytest.param(24, id="some")
 FULL = pytest.param(errno.ENOSPC, id="full")
 BROKEN = pytest.param(errno.EIO, id="broken", marks=pytest.mark.torture)
 ALL = pytest.param(1, id="all", marks=[pytest.mark.torture, pytest.mark.timeout(900)])
@@ -212,7 +212,7 @@ def test_a_stream_killed_at_any_step_goes_on_with_what_differs(
         check_after(scene, tmp_path, kind, where)
 
 
-@pytest.mark.parametrize("stride", [pytest.param(16, id="some"), ALL])
+@pytest.mark.parametrize("stride", [pytest.param(48, id="some"), ALL])
 @pytest.mark.parametrize("number", [FULL, BROKEN])
 @pytest.mark.parametrize("kind", SCENES)
 def test_a_stream_with_any_step_failing_says_so_and_goes_on_later(

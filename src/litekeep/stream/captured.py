@@ -83,28 +83,38 @@ def write_part(spool: Spool, part: Part, page_size: int, step: Step, check: Chec
 @dataclass(frozen=True, slots=True)
 class Behind:
     """
-    A store that is elsewhere: its newest txid, as it counts, and what it makes.
+    A store that is elsewhere: its newest txid, as it counts, and the pages that it makes.
 
-    `applied` is None where that is nothing, or nothing that can be used.
+    `page_size` is 0 where that is nothing, or nothing that can be used; `time_ms` is when it
+    was so, None if that is not known.
     """
 
     tag: str
     head: int
-    applied: Applied | None
+    page_size: int
+    sums: Checksums
+    time_ms: int | None
 
     def checksums(self, page_size: int) -> Checksums:
         """Return those of the pages that need not be sent; none where all must be."""
-        applied = self.applied
-        if applied is None or applied.page_size != page_size:
-            return numpy.empty(0, numpy.uint64)
-        return applied.checksums
+        return self.sums if self.page_size == page_size else numpy.empty(0, numpy.uint64)
+
+
+def behind_of(tag: str, head: int, applied: Applied | None) -> Behind:
+    """Return a store that is behind, by what its files make; None if they make nothing."""
+    if applied is None:
+        return Behind(tag, head, 0, numpy.empty(0, numpy.uint64), None)
+    return Behind(tag, head, applied.page_size, applied.checksums, applied.time_ms)
 
 
 def write_fill(
     spool: Spool, behind: Behind, found: Found, *, txid: int, time_ms: int, check: Check
-) -> None:
+) -> Behind | None:
     """
     Write the files that lead one store to *txid* of ours, of which *found* is the difference.
+
+    Returns:
+        Where the store will be, if the spool was full before all was written.
     """
     sums = behind.checksums(found.page_size)
     before = FLAG | int(numpy.bitwise_xor.reduce(sums)) if len(sums) else 0
@@ -121,8 +131,11 @@ def write_fill(
             checksum=checksum,
             time_ms=time_ms,
             leads_to=txid if part.is_last else 0,
-            gap_since_ms=behind.applied.time_ms if behind.applied is not None else None,
+            gap_since_ms=behind.time_ms,
             tag=behind.tag,
         )
         write_part(spool, part, found.page_size, step, check)
         before, sums = checksum, after
+        if spool.is_full and not part.is_last:
+            return Behind(behind.tag, number, found.page_size, sums, behind.time_ms)
+    return None

@@ -12,13 +12,14 @@ A line is worked on by one thread.  Others ask `needed_after`: what it needs of 
 from __future__ import annotations
 
 from litekeep.errors import BlobNotFound, CorruptionError, GapFound, LitekeepError, NotFound
-from litekeep.stream.captured import Behind
+from litekeep.stream.captured import Behind, behind_of
 from litekeep.stream.chain import Chain, plan_links
 from litekeep.stream.rebuild import Applied, apply_links
 from litekeep.stream.ship import Shipper
 
 #: What says that the files of a store make no database, and will not by asking again.
 UNUSABLE = (CorruptionError, GapFound, NotFound, BlobNotFound)
+_PATIENCE_MAX = 64
 
 
 class Line:
@@ -33,7 +34,10 @@ class Line:
         self.is_over = False
         #: It was away for too long: what waited for it is gone.
         self.is_dropped = False
+        #: How many times as long as usual it is left in peace: to lead it here is much work.
+        self.patience = 1
         self._filled_to: int | None = None
+        self._rest: Behind | None = None
         self._chain: Chain | None = None
 
     @property
@@ -55,6 +59,11 @@ class Line:
             return self.shipper.position
         return self._filled_to or 0
 
+    def drop(self) -> None:
+        """Wait for it no longer; it is led here when it answers."""
+        self.is_dropped = True
+        self.patience = min(2 * self.patience, _PATIENCE_MAX)
+
     def begin(self, txid: int, checksum: int) -> bool:
         """
         Ask the store where it stands; False if that is nowhere here.
@@ -64,7 +73,7 @@ class Line:
 
             checksum: Of the database at it.
         """
-        self._filled_to = None
+        self._filled_to = self.behind = self._rest = None
         self._chain = self.shipper.ask()
         self.is_dropped = False
         return self.shipper.find_position(txid, checksum)
@@ -87,11 +96,25 @@ class Line:
                 applied = self.read()
             except UNUSABLE:
                 applied = None
-        self.behind = Behind(self.shipper.tag, self.head, applied)
+        self.behind = behind_of(self.shipper.tag, self.head, applied)
 
-    def fill_captured(self, txid: int, *, is_here: bool) -> None:
-        """Go on: what leads the store to *txid* is in the spool, or it is there already."""
-        self.behind = None
+    def fill_captured(self, txid: int, *, is_here: bool, rest: Behind | None) -> None:
+        """
+        Go on: what leads the store to *txid* is in the spool, or it is there already.
+
+        Args:
+            txid: Of ours.
+
+            is_here: It is there already.
+
+            rest: From where more is to be captured, once what was captured is shipped.
+        """
+        self.behind, self._rest = None, rest
         self._filled_to = txid
         if is_here:
             self.shipper.position = txid
+
+    def ask_for_rest(self) -> None:
+        """Have more captured, if that is what it waits for."""
+        if self._rest is not None:
+            self.behind, self._rest = self._rest, None

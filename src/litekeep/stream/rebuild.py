@@ -11,6 +11,7 @@ Nothing of it may be used before `apply_links` has returned.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -114,15 +115,23 @@ class _Opened:
 def _opened(place: Place, links: Sequence[Link]) -> Iterator[_Opened]:
     def open_link(link: Link) -> _Opened:
         found = place.store.head(link.object).metadata
-        checksum = found.get("litekeep-database-checksum")
+        checksum = read_checksum(found.get("litekeep-database-checksum"))
         pieces: Iterable[bytes] = place.store.get(link.object)
         if link.size <= _SMALL_SIZE:
             pieces = list(pieces)
-        return _Opened(
-            link, pieces, found.get("litekeep-sha256"), int(checksum, 16) if checksum else None
-        )
+        return _Opened(link, pieces, found.get("litekeep-sha256"), checksum)
 
     return workers.ordered(open_link, links, threads=_REQUESTS_AT_ONCE)
+
+
+def read_checksum(text: str | None) -> int | None:
+    """
+    Return a database checksum from metadata, which anybody may have written; None if it is none.
+
+    >>> read_checksum("8000000000000000") == FLAG, read_checksum("zero"), read_checksum("+1")
+    (True, None, None)
+    """
+    return int(text, 16) if text and re.fullmatch("[0-9a-f]{16}", text) else None
 
 
 class _Made:

@@ -41,7 +41,7 @@ def opened_stream(job: StreamJob, tell: Tell) -> Iterator[Stream]:
         NotFound, DatabaseUnusable: There is no such database, or it cannot be read.
     """
     with (
-        open_spool(job.state, job.name, str(job.database)) as spool,
+        open_spool(job.state, job.name, str(job.database), job.spool_size_max) as spool,
         Capture(job.database, spool, help_size=job.help_size, clock=job.clock) as capture,
     ):
         yield Stream(job, spool, capture, tell)

@@ -31,6 +31,7 @@ from litekeep.ltx.encode import Encoder
 from litekeep.store.base import honours_conditions
 from litekeep.store.files import translated
 from litekeep.stream.chain import BASE_LEVEL, Chain, Place, read_chain
+from litekeep.stream.rebuild import read_checksum
 from litekeep.stream.spool import Note, Spool, Spooled, read_time
 
 
@@ -70,7 +71,7 @@ class Shipper:
         if chain.links:
             last = max(chain.links, key=lambda link: (link.max_txid, -link.level))
             metadata = self.place.store.head(last.object).metadata
-            self._checksum = _number(metadata.get("litekeep-database-checksum"))
+            self._checksum = read_checksum(metadata.get("litekeep-database-checksum"))
             self._time_ms = read_time(metadata.get("litestream-timestamp"))
         self.head = chain.last_txid
         return chain
@@ -197,11 +198,3 @@ def _rewritten(data: bytes, min_txid: int, max_txid: int, time_ms: int) -> tuple
             encoder.add_blocks(run.numbers, blocks, run.pages)
         encoded = encoder.finish()
     return written.getvalue(), encoded.sha256
-
-
-def _number(text: str | None) -> int | None:
-    """Return a checksum from metadata, which anybody may have written."""
-    try:
-        return int(text, 16) if text is not None else None
-    except ValueError:
-        return None

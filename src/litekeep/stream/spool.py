@@ -99,8 +99,9 @@ class Spooled:
 class Spool:
     """The folder of one database, held by this process; `open_spool` makes it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size_max: int) -> None:
         self.folder = folder
+        self.size_max = size_max
         self.map_path = folder / "pages.map"
         self._lock = threading.Lock()
         self._files: dict[Path, Spooled] = {}
@@ -115,6 +116,11 @@ class Spool:
     def size(self) -> int:
         """How many bytes of captured files lie here."""
         return sum(one.note.size for one in self.files())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is to be added any more."""
+        return self.size > self.size_max
 
     def add(
         self,
@@ -177,6 +183,12 @@ class Spool:
         for spooled in self.files():
             self.remove(spooled)
 
+    def remove_fills(self, tag: str | None = None) -> None:
+        """Forget the fills of one store, or of all."""
+        for spooled in self.files():
+            if spooled.tag is not None and tag in (None, spooled.tag):
+                self.remove(spooled)
+
     def _load(self, path: Path) -> None:
         try:
             min_txid, max_txid = parse_name(path.name)
@@ -198,7 +210,7 @@ class Spool:
 
 
 @contextlib.contextmanager
-def open_spool(state: Path, name: str, database: str) -> Iterator[Spool]:
+def open_spool(state: Path, name: str, database: str, size_max: int) -> Iterator[Spool]:
     """
     Hold the spool of one database for the time of a ``with`` block.
 
@@ -208,6 +220,8 @@ def open_spool(state: Path, name: str, database: str) -> Iterator[Spool]:
         name: The database's, for people who look into the folder.
 
         database: Its real path.
+
+        size_max: How many bytes make it full.
 
     Raises:
         AlreadyRunning: Another process captures it.
@@ -226,7 +240,7 @@ def open_spool(state: Path, name: str, database: str) -> Iterator[Spool]:
             raise AlreadyRunning(
                 f"another process streams {database}", hint="One is enough: end the other first."
             ) from error
-        spool = Spool(folder)
+        spool = Spool(folder, size_max)
         with translated(folder):
             spool.load()
         yield spool

@@ -27,6 +27,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from litekeep import workers
@@ -40,8 +41,9 @@ from litekeep.errors import (
 )
 from litekeep.sqlite.tail import HELP_SIZE
 from litekeep.store.base import FAILURES
-from litekeep.stream.capture import Capture, Counts
+from litekeep.stream.capture import Capture
 from litekeep.stream.chain import Place
+from litekeep.stream.counts import Counts
 from litekeep.stream.line import UNUSABLE, Line
 from litekeep.stream.ship import Shipper
 from litekeep.stream.spool import Spool, Spooled
@@ -139,9 +141,7 @@ class Stream:
             LitekeepError: The database cannot be read; or no store answers, and nothing is
                 known here of what they hold.
         """
-        for spooled in self._spool.files():
-            if spooled.tag is not None:  # a fill of a run that was killed
-                self._spool.remove(spooled)
+        self._spool.remove_fills()
         self._capture.replay()
         known = [line for line in self._lines if self._ask(line)]
         if not known and self._capture.txid == 0 and self._lines:
@@ -158,10 +158,7 @@ class Stream:
 
     def run(self, stop: threading.Event) -> None:
         """Capture and ship until *stop* is set."""
-        futures = [
-            workers.in_thread(lambda line=line: self._ship_all(line))  # type: ignore[misc]
-            for line in self._lines
-        ]
+        futures = [workers.in_thread(partial(self._ship_all, line)) for line in self._lines]
         try:
             self._capture_until(stop)
         finally:
@@ -175,10 +172,16 @@ class Stream:
 
     def ship_once(self) -> None:
         """Ship what is captured, and return when every store has it or has failed."""
-        for line in self._lines:
-            if line.error is None:
-                self._noting(line, lambda line=line: self._ship_waiting(line))  # type: ignore[misc]
-        self._forget_shipped()
+        while True:
+            for line in self._lines:
+                if line.error is None:
+                    self._noting(line, partial(self._ship_waiting, line))
+            self._forget_shipped()
+            is_more = not self._capture.is_complete or self._is_asked_to_fill()
+            if not is_more or self._spool.is_full:
+                return
+            self._capture.begin("the spool was full", is_gap=False)
+            self._fill()
 
     def result(self) -> StreamResult:
         """Say how it stands."""
@@ -233,12 +236,17 @@ class Stream:
 
     def _fill(self) -> None:
         """Capture what leads each store that is behind to where we are."""
+        if not self._capture.is_complete:
+            return  # there is no txid yet to lead it to
         for line in self._lines:
             if (behind := line.behind) is not None:
                 self._say(f"{line.url} is at txid {line.head:016x}: bringing it here")
-                is_captured = self._capture.fill(behind)
-                line.fill_captured(self._capture.txid, is_here=not is_captured)
+                is_captured, rest = self._capture.fill(behind)
+                line.fill_captured(self._capture.txid, is_here=not is_captured, rest=rest)
         self._notify()
+
+    def _is_asked_to_fill(self) -> bool:
+        return any(line.behind is not None for line in self._lines)
 
     def _capture_until(self, stop: threading.Event) -> None:
         job = self._job
@@ -247,7 +255,7 @@ class Stream:
         while not stop.wait(wait):
             try:
                 has_found = self._look()
-                if any(line.behind is not None for line in self._lines) and not self._is_let_go:
+                if self._is_asked_to_fill() and not self._is_let_go:
                     self._say_captured(self._capture.sync())
                     self._say_captured(self._capture.begin("a store was behind"))
                     self._fill()
@@ -279,6 +287,7 @@ class Stream:
     def _look(self) -> bool:
         """Look once; let go of the database while the spool is full."""
         if self._is_let_go:
+            self._drop_laggards()
             if self._spool.size > self._job.spool_size_max // 2:
                 return False
             self._say_captured(self._capture.begin("the spool was full"))
@@ -295,9 +304,9 @@ class Stream:
         if spooled is None:
             return
         self._notify()
-        if self._spool.size > self._job.spool_size_max:
+        if self._spool.is_full:
             self._drop_laggards()
-        if self._spool.size > self._job.spool_size_max:
+        if self._spool.is_full:
             self._capture.sync()
             self._capture.let_go()
             self._is_let_go = True
@@ -315,7 +324,11 @@ class Stream:
             if size_after > self._job.spool_size_max // 2:
                 return
             for line, after in needed.items():
-                line.is_dropped = line.is_dropped or (after is not None and after < newest)
+                # What leads one here is not thrown away while it is on its way.
+                may_go = line.error is not None or line.shipper.position is not None
+                if after is not None and after < newest and may_go:
+                    line.drop()
+                    self._spool.remove_fills(line.shipper.tag)
         self._forget_shipped()
 
     def _notify(self, *, is_stopping: bool = False) -> None:
@@ -335,8 +348,10 @@ class Stream:
                 if line.error is not None:
                     if self._is_stopping:
                         return
-                    self._changed.wait(RETRY_SECONDS)
-                elif line.is_dropped or line.shipper.next_file() is not None:
+                    self._changed.wait(RETRY_SECONDS * line.patience)
+                elif line.is_dropped:
+                    self._changed.wait(RETRY_SECONDS * line.patience)
+                elif line.shipper.next_file() is not None:
                     continue
                 elif self._is_stopping:
                     return
@@ -360,6 +375,7 @@ class Stream:
                 self._spool.remove(spooled)
                 return
             self._forget_shipped()
+        line.ask_for_rest()
 
     def _forget_shipped(self) -> None:
         """Remove from the spool what every store has."""
