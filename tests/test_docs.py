@@ -38,6 +38,7 @@ from litekeep.config.settings import (
     StatusSettings,
     StoreSettings,
 )
+from litekeep.config.stream import StreamSettings
 from litekeep.doctor.bucket import UPLOADS_RIGHT
 from litekeep.doctor.findings import CHECKS
 from litekeep.documents import SELF_SHA256
@@ -143,6 +144,7 @@ def test_the_common_options_are_listed():
     [
         ("## Top level", Settings),
         ("## `[snapshot]`", SnapshotSettings),
+        ("## `[stream]`", StreamSettings),
         ("## `[retention]`", RetentionSettings),
         ("## `[damage]`", DamageSettings),
         ("## `[status]`", StatusSettings),
@@ -380,7 +382,7 @@ def said_to_people(source: str) -> Iterator[str]:
 def test_every_settings_class_is_looked_at():
     sections = {
         name
-        for module in ("settings", "notify")
+        for module in ("settings", "notify", "stream")
         for name, cls in vars(importlib.import_module(f"litekeep.config.{module}")).items()
         if dataclasses.is_dataclass(cls) and name.endswith("Settings")
     }
@@ -388,6 +390,6 @@ def test_every_settings_class_is_looked_at():
     assert sections == {
         *("Settings", "SnapshotSettings", "StoreSettings", "DatabaseSettings"),
         *("RetentionSettings", "KeepSettings", "DrillSettings", "AssertSettings"),
-        *("DamageSettings", "StatusSettings"),
+        *("DamageSettings", "StatusSettings", "StreamSettings"),
         *("NotifySettings", "PingSettings", "WebhookSettings", "AppriseSettings"),
     }

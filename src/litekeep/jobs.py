@@ -25,6 +25,7 @@ from litekeep.config.settings import (
     SnapshotSettings,
     merged,
 )
+from litekeep.config.stream import StreamSettings
 from litekeep.config.values import allowed_of, value_of
 from litekeep.engine.backup import BackupJob
 from litekeep.engine.damage import Limits
@@ -39,7 +40,9 @@ from litekeep.repository.layout import Repository
 from litekeep.sources import find_databases, find_sources, zone_of
 from litekeep.sqlite.examine import Assertion
 from litekeep.sqlite.live import BUSY_TIMEOUT_SECONDS
-from litekeep.stream.streaming import SYNC_SECONDS, StreamJob
+from litekeep.sqlite.tail import HELP_SIZE
+from litekeep.stream.job import StreamJob
+from litekeep.stream.policy import DAY, HOUR, MINUTE, StreamPolicy, Tier
 from litekeep.when import parse_when
 
 
@@ -140,10 +143,26 @@ def stream_jobs(
                     name=item.name,
                     places=tuple(map(stream_place, repositories)),
                     state=state_folder(settings, environ),
-                    sync_seconds=given(sync_interval, SYNC_SECONDS),
+                    sync_seconds=given(sync_interval, settings.stream.sync_interval),
+                    spool_size_max=settings.stream.spool_size_max,
+                    help_size=HELP_SIZE if settings.stream.checkpoint == "help" else None,
+                    policy=stream_policy(settings.stream),
                 )
             )
     return tuple(jobs)
+
+
+def stream_policy(settings: StreamSettings) -> StreamPolicy:
+    """Return what is merged and what stays, as configured."""
+    return StreamPolicy(
+        base_share=settings.base_share,
+        keep=(
+            Tier(0, settings.keep_syncs),
+            Tier(MINUTE, settings.keep_minutely),
+            Tier(HOUR, settings.keep_hourly),
+            Tier(DAY, settings.keep_daily),
+        ),
+    )
 
 
 def drill_jobs(

@@ -20,9 +20,9 @@ from litekeep.errors import LeaseHeld, StoreUnavailable
 from litekeep.store.base import Blob, Body
 from litekeep.store.directory import DirectoryStore
 from litekeep.stream.chain import Place, plan_links, read_chain
+from litekeep.stream.job import StreamJob, StreamResult
 from litekeep.stream.rebuild import Applied, apply_links
 from litekeep.stream.running import run_streams, stream_once
-from litekeep.stream.streaming import StreamJob, StreamResult
 from tests.end_to_end.test_live_writers import final_commit, hostile
 from tests.writers.application import Application
 from tests.writers.ledger import at_work, commit_number, make_ledger

@@ -23,8 +23,8 @@ from litekeep.sqlite.logstate import stable_log
 from litekeep.store.base import Blob
 from litekeep.store.directory import DirectoryStore
 from litekeep.stream.chain import Place, read_chain
+from litekeep.stream.job import Told
 from litekeep.stream.running import opened_stream, run_streams, stream_once
-from litekeep.stream.streaming import Told
 from tests.end_to_end.test_stream import (
     _Down,
     app,

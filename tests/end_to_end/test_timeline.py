@@ -24,8 +24,8 @@ from litekeep.repository.layout import Repository
 from litekeep.store.base import Blob
 from litekeep.store.directory import DirectoryStore
 from litekeep.stream.chain import read_chain
+from litekeep.stream.job import StreamJob
 from litekeep.stream.running import stream_once
-from litekeep.stream.streaming import StreamJob
 from litekeep.when import At, Before, Txid, When
 from tests.writers.reading import copy_of
 

@@ -14,15 +14,13 @@ from litekeep import workers
 from litekeep.cli import output
 from litekeep.cli.options import Options, common_options, complete_files
 from litekeep.cli.signals import stopped_by
+from litekeep.config.stream import SYNC_INTERVAL_MAX, SYNC_INTERVAL_MIN
 from litekeep.errors import LitekeepError, NotFound, UserError
 from litekeep.jobs import stream_jobs
 from litekeep.sources import load_settings
+from litekeep.stream.job import StreamJob, StreamResult, Told
 from litekeep.stream.running import run_streams, stream_once
-from litekeep.stream.streaming import StreamJob, StreamResult, Told
 from litekeep.units import parse_duration, show_size
-
-_INTERVAL_MIN = 0.05
-_INTERVAL_MAX = 3600.0
 
 
 @click.command(short_help="Stream every commit to the stores, until stopped.")
@@ -209,7 +207,7 @@ def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
     seconds = parse_duration(text)
-    if not _INTERVAL_MIN <= seconds <= _INTERVAL_MAX:
+    if not SYNC_INTERVAL_MIN <= seconds <= SYNC_INTERVAL_MAX:
         raise UserError(
             f"{text!r} is no sync interval", hint="Allowed: 50ms to 1h, for instance 1s or 200ms."
         )

@@ -46,7 +46,7 @@ class Key:
     kind: Kind
     meaning: str
     allowed: tuple[str, ...] = ()
-    low: int | None = None
+    low: float | None = None
     high: int | None = None
     stores: tuple[str, ...] = ()
     is_required: bool = False
@@ -66,7 +66,7 @@ def key_field(
     *,
     default: Any = None,
     allowed: tuple[str, ...] = (),
-    low: int | None = None,
+    low: float | None = None,
     high: int | None = None,
     stores: tuple[str, ...] = (),
 ) -> Any:

@@ -36,10 +36,14 @@ from litekeep.config.settings import (
     StatusSettings,
     StoreSettings,
 )
+from litekeep.config.stream import StreamSettings
 from litekeep.config.values import allowed_of, is_name, near_of, shown, value_of
 from litekeep.errors import ConfigError
 
-_TABLES = ("snapshot", "retention", "damage", "drill", "status", "notify", "store", "database")
+_TABLES = (
+    *("snapshot", "stream", "retention", "damage", "drill", "status", "notify"),
+    *("store", "database"),
+)
 _TABLE = Key("text", "A table, not a value.")
 
 Section = TypeVar("Section")
@@ -91,6 +95,7 @@ class Reader:
             self._refuse_unknown_stores(database, stores, _Place("database", number))
         drill = self._drill(tables.get("drill", {}), [item.name for item in databases])
         notify = self._notify(tables.get("notify", {}))
+        stream = self._one(tables.get("stream", {}), "stream", StreamSettings)
         settings = Settings(
             **values,
             snapshot=snapshot,
@@ -99,6 +104,7 @@ class Reader:
             status=status,
             drill=drill,
             notify=notify,
+            stream=stream,
             stores=stores,
             databases=databases,
             file=self._path,

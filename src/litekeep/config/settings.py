@@ -24,6 +24,7 @@ from pathlib import Path
 
 from litekeep.config.keys import SecretSource, key_field, keys_of, required
 from litekeep.config.notify import NotifySettings
+from litekeep.config.stream import StreamSettings
 from litekeep.dockername import Address
 
 FORMAT_DEFAULT = "gzip"
@@ -298,6 +299,7 @@ class Settings:
     drill: DrillSettings = field(default_factory=DrillSettings)
     status: StatusSettings = field(default_factory=StatusSettings)
     notify: NotifySettings = field(default_factory=NotifySettings)
+    stream: StreamSettings = field(default_factory=StreamSettings)
     stores: tuple[StoreSettings, ...] = ()
     databases: tuple[DatabaseSettings, ...] = ()
     #: The file that said all this; None where no file is in force.

@@ -24,6 +24,7 @@ from litekeep.config.settings import (
     StatusSettings,
     StoreSettings,
 )
+from litekeep.config.stream import StreamSettings
 
 _EXAMPLES = {
     "endpoint": "https://s3.example.com",
@@ -74,6 +75,7 @@ def template(
     """
     parts = [_HEAD, _section("", Settings, {"timezone": timezone})]
     parts.append(_section("[snapshot]", SnapshotSettings, {}))
+    parts.append(_section("[stream]", StreamSettings, {}))
     parts.append(_section("[retention]", RetentionSettings, {}))
     parts.append(_section("[damage]", DamageSettings, {}))
     parts.append(_section("[status]", StatusSettings, {}))

@@ -11,11 +11,17 @@ A line is worked on by one thread.  Others ask `needed_after`: what it needs of 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from litekeep.clock import Clock
 from litekeep.errors import BlobNotFound, CorruptionError, GapFound, LitekeepError, NotFound
 from litekeep.stream.captured import Behind, behind_of
-from litekeep.stream.chain import Chain, plan_links
+from litekeep.stream.chain import Chain, Place, plan_links
+from litekeep.stream.keeping import Keeping
+from litekeep.stream.policy import StreamPolicy
 from litekeep.stream.rebuild import Applied, apply_links
 from litekeep.stream.ship import Shipper
+from litekeep.stream.spool import Spool
 
 #: What says that the files of a store make no database, and will not by asking again.
 UNUSABLE = (CorruptionError, GapFound, NotFound, BlobNotFound)
@@ -25,8 +31,9 @@ _PATIENCE_MAX = 64
 class Line:
     """One store, its shipper, and what keeps it from being where we are."""
 
-    def __init__(self, shipper: Shipper) -> None:
+    def __init__(self, shipper: Shipper, keeping: Keeping) -> None:
         self.shipper = shipper
+        self.keeping = keeping
         self.error: LitekeepError | None = None
         #: What leads it here is to be captured from this.
         self.behind: Behind | None = None
@@ -75,6 +82,7 @@ class Line:
         """
         self._filled_to = self.behind = self._rest = None
         self._chain = self.shipper.ask()
+        self.keeping.know(self._chain)
         self.is_dropped = False
         return self.shipper.find_position(txid, checksum)
 
@@ -118,3 +126,17 @@ class Line:
         """Have more captured, if that is what it waits for."""
         if self._rest is not None:
             self.behind, self._rest = self._rest, None
+
+
+def lines_of(
+    places: Sequence[Place],
+    spool: Spool,
+    policy: StreamPolicy,
+    clock: Clock,
+    warn: Callable[[str, str | None], object],
+) -> list[Line]:
+    """Return a line for each place."""
+    return [
+        Line(Shipper(place, spool), Keeping(place, spool.folder, policy, clock=clock, warn=warn))
+        for place in places
+    ]

@@ -16,15 +16,9 @@ from functools import partial
 from litekeep import workers
 from litekeep.errors import DatabaseBusy, LitekeepError, NotFound
 from litekeep.stream.capture import Capture
+from litekeep.stream.job import StreamJob, StreamResult, Tell, Told
 from litekeep.stream.spool import open_spool
-from litekeep.stream.streaming import (
-    RETRY_SECONDS,
-    Stream,
-    StreamJob,
-    StreamResult,
-    Tell,
-    Told,
-)
+from litekeep.stream.streaming import RETRY_SECONDS, Stream
 
 #: How soon a database is looked for again that is not there, or busy.
 _AGAIN_SECONDS = 1.0

@@ -30,9 +30,9 @@ from litekeep.ltx.decode import Decoder
 from litekeep.ltx.encode import Encoder
 from litekeep.store.base import honours_conditions
 from litekeep.store.files import translated
-from litekeep.stream.chain import BASE_LEVEL, Chain, Place, read_chain
+from litekeep.stream.chain import BASE_LEVEL, Chain, Link, Place, read_chain
 from litekeep.stream.rebuild import read_checksum
-from litekeep.stream.spool import Note, Spool, Spooled, read_time
+from litekeep.stream.spool import Note, Spool, Spooled, read_time, time_of
 
 
 class Shipper:
@@ -118,9 +118,9 @@ class Shipper:
             )
         return next((f for f in files if (f.tag, f.max_txid) == (None, self.position + 1)), None)
 
-    def ship(self, spooled: Spooled) -> None:
+    def ship(self, spooled: Spooled) -> tuple[Link, int]:
         """
-        Put one file.
+        Put one file; return it as it lies in the store, and its time in milliseconds.
 
         Raises:
             LeaseHeld: Somebody else writes to this chain.
@@ -132,7 +132,8 @@ class Shipper:
         assert self.head is not None, "the store was asked"
         store, txid = self.place.store, self.head + 1
         min_txid = 1 if spooled.is_whole else txid
-        name = self.place.object_of(0 if min_txid == txid else BASE_LEVEL, min_txid, txid)
+        level = 0 if min_txid == txid else BASE_LEVEL
+        name = self.place.object_of(level, min_txid, txid)
         with translated(spooled.path):
             data = spooled.path.read_bytes()
         note = spooled.note
@@ -160,6 +161,7 @@ class Shipper:
         self.byte_count += len(data)
         if spooled.tag is not None:
             self._spool.remove(spooled)
+        return Link(level, min_txid, txid, name, len(data), time_of(time_ms)), time_ms
 
     def _is_there(self, name: str, note: Note) -> bool:
         """Whether the object is the one that was to be put: an answer was lost."""

@@ -272,6 +272,11 @@ def read_time(text: str | None) -> int | None:
         return None
 
 
+def time_of(time_ms: int) -> datetime:
+    """Return the time of so many milliseconds since 1970."""
+    return _EPOCH + timedelta(milliseconds=time_ms)
+
+
 def time_ms_of(time: datetime) -> int:
     """Return a time in milliseconds since 1970."""
     return (time - _EPOCH) // timedelta(milliseconds=1)

@@ -26,30 +26,22 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from litekeep import workers
-from litekeep.clock import Clock, Monotonic, monotonic, now
 from litekeep.errors import (
     BlobNotFound,
     ChecksumMismatch,
     DatabaseBusy,
     LeaseHeld,
-    LitekeepError,
 )
-from litekeep.sqlite.tail import HELP_SIZE
 from litekeep.store.base import FAILURES
 from litekeep.stream.capture import Capture
-from litekeep.stream.chain import Place
-from litekeep.stream.counts import Counts
-from litekeep.stream.line import UNUSABLE, Line
-from litekeep.stream.ship import Shipper
+from litekeep.stream.job import StoreState, StreamJob, StreamResult, Tell, Told
+from litekeep.stream.keeping import Stopping
+from litekeep.stream.line import UNUSABLE, Line, lines_of
 from litekeep.stream.spool import Spool, Spooled
 
-#: How far syncs are apart at least, if nobody says.
-SYNC_SECONDS = 1.0
 #: After a look that found something the next one comes soon: little is left to read then.
 _LOOK_SECONDS_MIN = 0.02
 _LOOK_SECONDS_BUSY = 0.1
@@ -61,59 +53,6 @@ RETRY_SECONDS = 5.0
 BUSY_SECONDS = 0.5
 #: How long a stop waits for what is captured to be shipped.
 STOP_SECONDS = 10.0
-SPOOL_SIZE_MAX = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class StreamJob:
-    """What is streamed where, and how; sizes in bytes, times in seconds."""
-
-    database: Path
-    name: str
-    places: tuple[Place, ...]
-    state: Path
-    sync_seconds: float = SYNC_SECONDS
-    spool_size_max: int = SPOOL_SIZE_MAX
-    help_size: int | None = HELP_SIZE
-    clock: Clock = now
-    monotonic: Monotonic = monotonic
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What happened, in words for people."""
-
-    message: str
-    hint: str | None = None
-    is_warning: bool = False
-
-
-Tell = Callable[[StreamJob, Told], object]
-
-
-@dataclass(frozen=True, slots=True)
-class StoreState:
-    """
-    How far one store is; `error` is why it is not further.
-
-    `txid` is as the store counts.
-    """
-
-    url: str
-    txid: int | None
-    file_count: int
-    bytes: int
-    error: LitekeepError | None
-
-
-@dataclass(frozen=True, slots=True)
-class StreamResult:
-    """How it stood when the stream ended."""
-
-    txid: int
-    counts: Counts
-    stores: tuple[StoreState, ...]
-    spooled_count: int
 
 
 class Stream:
@@ -124,7 +63,7 @@ class Stream:
         self._spool = spool
         self._capture = capture
         self._tell = tell
-        self._lines = [Line(Shipper(place, spool)) for place in job.places]
+        self._lines = lines_of(job.places, spool, job.policy, job.clock, self._warn)
         self._changed = threading.Condition()
         self._is_stopping = False
         self._is_left = False
@@ -175,7 +114,7 @@ class Stream:
         while True:
             for line in self._lines:
                 if line.error is None:
-                    self._noting(line, partial(self._ship_waiting, line))
+                    self._noting(line, partial(self._ship_and_keep, line))
             self._forget_shipped()
             is_more = not self._capture.is_complete or self._is_asked_to_fill()
             if not is_more or self._spool.is_full:
@@ -339,7 +278,7 @@ class Stream:
     def _ship_all(self, line: Line) -> None:
         """Ship until the stream stops; what fails is tried again."""
         while True:
-            if self._noting(line, lambda: self._ship_waiting(line)) and line.error is not None:
+            if self._noting(line, lambda: self._ship_and_keep(line)) and line.error is not None:
                 line.error = None
                 self._say(f"{line.url} takes the stream again")
             with self._changed:
@@ -356,7 +295,19 @@ class Stream:
                 elif self._is_stopping:
                     return
                 else:
-                    self._changed.wait()
+                    self._changed.wait(line.keeping.seconds_until_due())
+
+    def _ship_and_keep(self, line: Line) -> None:
+        """Ship what waits; then merge and remove files, past which what comes is shipped."""
+        self._ship_waiting(line)
+
+        def pause() -> None:
+            if self._is_stopping:
+                raise Stopping
+            self._ship_waiting(line)
+
+        if not self._is_stopping:
+            line.keeping.work(pause)
 
     def _ship_waiting(self, line: Line) -> None:
         if line.is_dropped or line.shipper.head is None:
@@ -365,7 +316,7 @@ class Stream:
                 line.fall_behind()
         while not self._is_left and (spooled := line.shipper.next_file()) is not None:
             try:
-                line.shipper.ship(spooled)
+                link, time_ms = line.shipper.ship(spooled)
             except BlobNotFound:
                 if not line.is_dropped:  # else it is gone from the spool
                     raise
@@ -374,6 +325,7 @@ class Stream:
                 line.is_dropped = True
                 self._spool.remove(spooled)
                 return
+            line.keeping.shipped(link, time_ms)
             self._forget_shipped()
         line.ask_for_rest()
 

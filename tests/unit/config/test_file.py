@@ -26,7 +26,10 @@ from litekeep.config.settings import (
     SnapshotSettings,
     StoreSettings,
 )
+from litekeep.config.stream import StreamSettings
 from litekeep.errors import ConfigError
+from litekeep.jobs import stream_policy
+from litekeep.stream.policy import DAY, KEEP, StreamPolicy, Tier
 
 FULL = """\
 timezone = "Europe/Berlin"
@@ -283,7 +286,7 @@ def test_a_file_that_cannot_be_read_is_an_error(tmp_path):
 
 def test_every_setting_is_a_key_or_a_section():
     """Nothing can be set that the reader does not know."""
-    sections = {"snapshot", "retention", "damage", "drill", "status", "notify"}
+    sections = {"snapshot", "retention", "damage", "drill", "status", "notify", "stream"}
     sections |= {"stores", "databases", "file"}
     fields = set(Settings.__dataclass_fields__)
 
@@ -305,19 +308,21 @@ SECTIONS = (
     DamageSettings,
     DrillSettings,
     NotifySettings,
+    StreamSettings,
 )
 KEYS = sorted({name for section in SECTIONS for name, _ in keys_of(section)} | {"assert"})
-TABLES = ["", "snapshot", "retention", "damage", "drill", "status", "notify", "store", "database"]
+TABLES = ["", "snapshot", "stream", "retention", "damage", "drill", "status", "notify"]
+LISTS = ["store", "database"]
 
 
-@given(st.sampled_from(TABLES), st.sampled_from(KEYS), TOML_VALUES)
+@given(st.sampled_from(TABLES + LISTS), st.sampled_from(KEYS), TOML_VALUES)
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_any_value_of_any_key_is_settings_or_an_error_of_ours(table, key, value):
     from litekeep.config.reader import Reader  # the TOML text itself is tomllib's concern
 
     tables = {key: value}
     if table:
-        tables = {table: tables if table in TABLES[:7] else [{"name": "a", **tables}]}
+        tables = {table: tables if table in TABLES else [{"name": "a", **tables}]}
     try:
         Reader(Path("/etc/litekeep.toml"), "", {}).settings(tables)
     except ConfigError as error:
@@ -556,3 +561,26 @@ def test_the_levels_of_settings_are_those_of_the_formats():
     assert {
         name: (codec_named(name).level_min, codec_named(name).level_max) for name in FORMATS
     } == LEVELS
+
+
+def test_the_stream_is_read_and_becomes_its_policy(tmp_path):
+    text = """
+[stream]
+sync_interval = "200ms"
+checkpoint = "never"
+base_share = "30%"
+keep_syncs = "2h"
+keep_daily = "0s"
+"""
+    found = read_text(text, tmp_path / "litekeep.toml", {}).stream
+    assert (found.sync_interval, found.checkpoint, found.spool_size_max) == (0.2, "never", 1 << 30)
+    policy = stream_policy(found)
+    assert policy.base_share == 0.3
+    assert policy.keep == (Tier(0, 7200), *KEEP[1:3], Tier(DAY, 0))
+    assert stream_policy(StreamSettings()) == StreamPolicy()
+
+
+@pytest.mark.parametrize("line", ['sync_interval = "20ms"', 'checkpoint = "no"', "keep_syncs = 3"])
+def test_a_wrong_key_of_the_stream_is_named_with_its_line(tmp_path, line):
+    with pytest.raises(ConfigError, match="line 2: stream"):
+        read_text(f"[stream]\n{line}\n", tmp_path / "litekeep.toml", {})
