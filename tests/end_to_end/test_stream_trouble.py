@@ -33,6 +33,7 @@ from tests.end_to_end.test_stream import (
     path,
     place_of,
     reached,
+    restored,
     stored_size,
     streaming,
 )
@@ -250,8 +251,10 @@ def test_a_large_comparison_is_cut_into_files_that_are_marked(app, path, tmp_pat
     is_partial = ["litekeep-partial" in store.head(link.object).metadata for link in links]
     assert is_partial.count(False) == 3
     assert not is_partial[-1]
-    for link in links:
-        bytes_of(job.places[0], tmp_path, link.max_txid)
+    out = tmp_path / "out.db"
+    made = [restored(job.places[0], out, link.max_txid) for link in links]
+    assert all(applied.is_proved for applied in made)
+    assert [applied.is_partial for applied in made] == is_partial
     second = place_of(tmp_path / "second")
     stream_once(job_of(path, job.places[0], second))
     assert bytes_of(second, tmp_path) == copy_of(path)

@@ -25,6 +25,7 @@ from litekeep.ltx.checksum import FLAG, page_checksums
 from litekeep.ltx.decode import Decoder
 from litekeep.stream.chain import Link, Place
 from litekeep.stream.found import zero_checksums
+from litekeep.stream.spool import PARTIAL_KEY
 
 if TYPE_CHECKING:
     from numpy import uint64
@@ -48,7 +49,8 @@ class Applied:
     What the files made.
 
     `checksums` are those of the pages; `checksum` the database's; `is_proved` says that it
-    was compared with one that stood beside the last file.
+    was compared with one that stood beside the last file; `is_partial` that the last file is
+    marked as one of several: the database never was so.
     """
 
     page_size: int
@@ -58,6 +60,7 @@ class Applied:
     checksums: Checksums
     checksum: int
     is_proved: bool
+    is_partial: bool
     bytes_fetched: int
     request_count: int
 
@@ -110,6 +113,7 @@ class _Opened:
     pieces: Iterable[bytes]
     sha256: str | None
     checksum: int | None
+    is_partial: bool
 
 
 def _opened(place: Place, links: Sequence[Link]) -> Iterator[_Opened]:
@@ -119,7 +123,8 @@ def _opened(place: Place, links: Sequence[Link]) -> Iterator[_Opened]:
         pieces: Iterable[bytes] = place.store.get(link.object)
         if link.size <= _SMALL_SIZE:
             pieces = list(pieces)
-        return _Opened(link, pieces, found.get("litekeep-sha256"), checksum)
+        sha256, is_partial = found.get("litekeep-sha256"), PARTIAL_KEY in found
+        return _Opened(link, pieces, sha256, checksum, is_partial)
 
     return workers.ordered(open_link, links, threads=_REQUESTS_AT_ONCE)
 
@@ -185,6 +190,7 @@ class _Made:
             checksums=self._sums,
             checksum=checksum,
             is_proved=wanted is not None,
+            is_partial=self._last.is_partial,
             bytes_fetched=fetched,
             request_count=requests,
         )
