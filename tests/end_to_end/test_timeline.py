@@ -228,3 +228,18 @@ def test_a_time_in_a_gap_is_an_error_that_names_both_sides(kept):
     assert "0000000000000002" in str(caught.value.hint)
     assert "0000000000000003" in str(caught.value.hint)
     assert kept.plan(At(NOON + timedelta(minutes=3))).point.txid == 3
+
+
+def test_a_txid_that_is_a_step_to_the_next_is_no_restore_point(kept):
+    class Marked(DirectoryStore):
+        def head(self, name: str) -> Blob:
+            blob = super().head(name)
+            is_it = name.endswith(("0000000000000003.ltx", "0000000000000004.ltx"))
+            more = {"litekeep-partial": "yes"} if is_it else {}
+            return replace(blob, metadata={**blob.metadata, **more})
+
+    kept.repository = Repository(Marked(Path(kept.store.url)), "app")
+    for when in (None, At(NOON + timedelta(days=1)), Before(4), Before(77)):
+        assert kept.plan(when).point.txid == 2
+    with pytest.raises(NotFound, match="step to a later txid"):
+        kept.plan(Txid(3))

@@ -10,7 +10,8 @@ A time in a gap of the stream, in which nobody watched, is met by a snapshot of 
 not at all: what the database was then is not known.
 
 The times of txids are read from their files, as few as a search takes: they never fall as
-txids rise.
+txids rise.  A txid whose file is marked as partial is a step to the next one and no moment of
+the database; no restore aims at it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from litekeep.stream.chain import (
     read_header,
     restorable,
 )
-from litekeep.when import At, Before, Latest, Named, Txid, When, is_ahead
+from litekeep.stream.spool import PARTIAL_KEY
+from litekeep.when import At, Before, Latest, Named, Txid, When
 
 _GAP_KEY = "litekeep-gap-since"
 
@@ -66,7 +68,7 @@ def choose_of_both(points: Points, when: When, now: datetime) -> Chosen:
         snapshot: Choice | None = choose(points, when, now)
     except (NotFound, CorruptionError) as error:
         snapshot, failure = None, error
-    stream = _of_time(points, when, now)
+    stream = _of_time(points, when)
     if stream is None:
         if snapshot is None:
             raise failure
@@ -142,10 +144,15 @@ def stream_gaps(points: Points) -> tuple[Gap, ...]:
 def _of_txid(points: Points, when: Txid | Before) -> RestorePoint:
     known = sorted({txid for _, chain in points.streams for txid in restorable(chain)})
     if isinstance(when, Before):
-        at = bisect_left(known, when.txid) - 1
-        if at >= 0:
-            return _read(points, known[at])
+        for txid in reversed(known[: bisect_left(known, when.txid)]):
+            if not _is_partial(points, txid):
+                return _read(points, txid)
     elif when.txid in known:
+        if _is_partial(points, when.txid):
+            raise NotFound(
+                f"{when.txid:016x} is a step to a later txid, and no moment of the database",
+                hint="Take the one behind it, or the one before.",
+            )
         return _read(points, when.txid)
     what = f"before:{when.txid:016x}" if isinstance(when, Before) else f"{when.txid:016x}"
     before = known[: bisect_left(known, when.txid)][-1:]
@@ -158,14 +165,17 @@ def _of_txid(points: Points, when: Txid | Before) -> RestorePoint:
     raise NotFound(f"there is no txid {what}", hint=hint)
 
 
-def _of_time(points: Points, when: Latest | At, now: datetime) -> RestorePoint | None:
+def _of_time(points: Points, when: Latest | At) -> RestorePoint | None:
     """Return the newest txid that fits, in whichever store has it; None if there is none."""
     best: RestorePoint | None = None
     failure: LitekeepError | None = None
     for place, chain in points.streams:
         txids = restorable(chain)
         try:
-            txid = _newest(place, chain, txids, when, now)
+            txid = _newest(place, chain, txids, when)
+            while txid is not None and _is_partial(points, txid):
+                txids = txids[: bisect_left(txids, txid)]
+                txid = txids[-1] if txids else None
             if txid is not None and (best is None or txid > (best.txid or 0)):
                 best = _read(points, txid)
         except LitekeepError as error:
@@ -175,22 +185,27 @@ def _of_time(points: Points, when: Latest | At, now: datetime) -> RestorePoint |
     return best
 
 
-def _newest(
-    place: Place, chain: Chain, txids: tuple[int, ...], when: Latest | At, now: datetime
-) -> int | None:
-    def time_of(txid: int) -> datetime:
-        return read_header(place, _link_of(chain, txid)).timestamp
-
-    def is_within(txid: int) -> bool:
-        time = time_of(txid)
-        return time <= when.time if isinstance(when, At) else not is_ahead(time, now)
-
-    if not txids:
-        return None
+def _newest(place: Place, chain: Chain, txids: tuple[int, ...], when: Latest | At) -> int | None:
     if isinstance(when, Latest):
-        return txids[-1]
-    count = bisect_left(txids, True, key=lambda txid: not is_within(txid))
+        return txids[-1] if txids else None
+    asked = when.time
+
+    def is_later(txid: int) -> bool:
+        return read_header(place, _link_of(chain, txid)).timestamp > asked
+
+    count = bisect_left(txids, True, key=is_later)
     return txids[count - 1] if count else None
+
+
+def _is_partial(points: Points, txid: int) -> bool:
+    """Whether the first store that answers marks a txid as a step to the next one."""
+    for place, chain in points.streams:
+        if txid in restorable(chain):
+            try:
+                return PARTIAL_KEY in place.store.head(_link_of(chain, txid).object).metadata
+            except LitekeepError:
+                continue
+    return False
 
 
 def _read(points: Points, txid: int) -> RestorePoint:
