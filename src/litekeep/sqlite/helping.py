@@ -32,6 +32,8 @@ from litekeep.sqlite.connections import connect, prime
 #: lets go of it for microseconds, in which SQLite's own busy handler mostly sleeps.
 _LOCK_SECONDS = 0.05
 _TRY_SECONDS = 0.0001
+#: How long it is put off where that lock was not to be had.
+HELP_AGAIN_SECONDS = 0.2
 #: How long a checkpoint of the application's is waited for while writers are held.
 PATIENCE_SECONDS = 0.05
 _LOOK_SECONDS = 0.0005

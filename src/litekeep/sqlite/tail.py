@@ -54,7 +54,7 @@ from litekeep.clock import Clock, monotonic, now, sleep
 from litekeep.errors import CorruptionError, DatabaseBusy, FormatError
 from litekeep.sqlite.changes import Changes, read_changes
 from litekeep.sqlite.connections import connect, prime
-from litekeep.sqlite.helping import PATIENCE_SECONDS, Helper
+from litekeep.sqlite.helping import HELP_AGAIN_SECONDS, PATIENCE_SECONDS, Helper
 from litekeep.sqlite.live import (
     BUSY_TIMEOUT_SECONDS,
     LiveView,
@@ -122,6 +122,7 @@ class Tail:
         self._busy_timeout_seconds = busy_timeout_seconds
         self._help_size = help_size
         self._helper = Helper(self._path)
+        self._help_from = 0.0
         self.helped_count = 0
         self._clock = clock
         self._is_mark_in_log = log.frame_count > 0
@@ -181,13 +182,17 @@ class Tail:
         return self._read_to(idle, log)
 
     def _is_help_due(self) -> bool:
+        if self._help_size is None or not self._is_mark_in_log:
+            return False
         size = self._position.frame_count * (FRAME_HEADER_SIZE + self._page_size)
-        return self._help_size is not None and size >= self._help_size
+        return size >= self._help_size and monotonic() >= self._help_from
 
     def _read_and_help(self) -> Changes | None:
         """Read as ever, and bring the log to where the next writer begins it anew."""
         self._helper.checkpoint()
         with self._helper.writers_held() as is_held:
+            if not is_held:  # a long transaction: it is not tried again and again
+                self._help_from = monotonic() + HELP_AGAIN_SECONDS
             changes = self._read()
             is_free = self._older is None
             if (
