@@ -118,6 +118,7 @@ def test_local_days_that_are_no_number_are_refused_before_anything_is_done(shell
         (["hold", "latest", "app.db", "--reason", "a\x1bb"], 2, "no plain text"),
         (["undelete", "app_20200101_000000", "app.db"], 11, "no pruned snapshot"),
         (["undelete", "yesterday", "app.db"], 2, "is no snapshot's name"),
+        (["undelete", "app", "app.db"], 2, "is no snapshot's name"),
     ],
 )
 def test_a_mistake_is_two_lines_and_changes_nothing(shell, names, arguments, code, message):

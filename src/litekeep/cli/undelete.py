@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from datetime import tzinfo
+
 import click
 
 from litekeep.cli import output
@@ -28,15 +31,21 @@ def command(name: str, source: str | None, database: str | None, options: Option
     database (a path, or a name of the configuration), or a store.
     """
     settings = load_settings(options.config)
-    when = parse_when(name, now(), zone_of(settings))
-    if not isinstance(when, Named):
-        raise UserError(
-            f"{name!r} is no snapshot's name",
-            hint="litekeep list --deleted shows the names of those that can be brought back.",
-        )
+    when = _name_of(name, zone_of(settings))
     found = find_source(settings, source, name=database)
     stores = [repository.store.url for repository in undelete(found.repositories, when.name)]
     if options.is_json:
         output.json_object({"name": when.name, "stores": stores})
     elif not options.is_quiet:
         output.result(f"{when.name} is a snapshot again in {', '.join(stores)}.")
+
+
+def _name_of(text: str, zone: tzinfo) -> Named:
+    with contextlib.suppress(UserError):  # its hint names all that a time can be
+        when = parse_when(text, now(), zone)
+        if isinstance(when, Named):
+            return when
+    raise UserError(
+        f"{text!r} is no snapshot's name",
+        hint="litekeep list --deleted shows the names of those that can be brought back.",
+    )
