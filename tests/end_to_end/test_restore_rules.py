@@ -199,6 +199,16 @@ def test_owner_mode_and_attributes_are_kept(home: Home):
     assert os.getxattr(home.database, "user.note") == b"kept"
 
 
+def test_the_label_of_selinux_is_kept(home: Home):
+    label = b"system_u:object_r:container_file_t:s0:c1,c2\0"
+    try:
+        os.setxattr(home.database, "security.selinux", label)
+    except OSError as error:
+        pytest.skip(f"no label can be set here: {error.strerror}")
+    assert home.restore().returncode == 0
+    assert os.getxattr(home.database, "security.selinux") == label
+
+
 def test_a_link_is_followed_and_stays_a_link(home: Home, tmp_path: Path):
     link = tmp_path / "elsewhere" / "link.db"
     link.parent.mkdir()
