@@ -12,6 +12,7 @@ moves it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from litekeep.clock import Clock, now
 from litekeep.engine import events
@@ -38,15 +39,21 @@ def accept(
     Raises:
         NotFound: None is suspect.
 
-        StoreError: A store did not take it; the others have.
+        StoreError: A store did not take it, or did not answer; the others have.
     """
     points = read_points(repositories)
-    suspect = [point for point in points.points if point.state == "suspect"]
+    # Where a store was silent the last time, a point is suspect in that one alone.
+    suspect = [
+        point for point in points.points if any(copy.state == "suspect" for copy in point.copies)
+    ]
+    failed: LitekeepError | None = next((error for _, error in points.unread), None)
     if not suspect:
-        raise NotFound("no snapshot is suspect", hint="litekeep list shows the state of each.")
-    failed: LitekeepError | None = None
+        none = NotFound("no snapshot is suspect", hint="litekeep list shows the state of each.")
+        raise failed or none
     for point in suspect:
         for copy in point.copies:
+            if copy.state != "suspect":
+                continue
             store = copy.repository.store
             try:
                 mark = Acceptance(id=copy.id, time=clock())
@@ -61,4 +68,4 @@ def accept(
             failed = failed or error
     if failed is not None:
         raise failed
-    return tuple(suspect)
+    return tuple(replace(point, state="ok") for point in suspect)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from litekeep.clock import Clock, now
-from litekeep.engine.points import RestorePoint, choose, read_points
+from litekeep.engine.points import Points, RestorePoint, choose, read_points
 from litekeep.errors import AccessDenied, LitekeepError
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import HOLD_SUFFIX, Repository
@@ -34,13 +34,14 @@ def hold(
         StoreError: A store did not take the hold; the others have it.
     """
     refuse_odd_text(reason, "reason")
-    point = choose(read_points(repositories), when, clock()).point
+    points = read_points(repositories)
+    point = choose(points, when, clock()).point
 
     def put(copy: Snapshot) -> None:
         mark = Hold(id=copy.id, time=clock(), reason=reason)
         copy.repository.store.put(copy.object + HOLD_SUFFIX, encode_mark(mark))
 
-    _in_each(point, put)
+    _in_each(points, point, put)
     return point
 
 
@@ -53,7 +54,8 @@ def unhold(repositories: Sequence[Repository], when: When, *, clock: Clock = now
 
         StoreError: A store did not take it; in the others it is let go.
     """
-    point = choose(read_points(repositories), when, clock()).point
+    points = read_points(repositories)
+    point = choose(points, when, clock()).point
 
     def remove(copy: Snapshot) -> None:
         store = copy.repository.store
@@ -62,12 +64,13 @@ def unhold(repositories: Sequence[Repository], when: When, *, clock: Clock = now
         except AccessDenied:  # where deleting is not allowed, no bytes are no hold
             store.put(copy.object + HOLD_SUFFIX, b"")
 
-    _in_each(point, remove)
+    _in_each(points, point, remove)
     return point
 
 
-def _in_each(point: RestorePoint, work: Callable[[Snapshot], None]) -> None:
-    failed: LitekeepError | None = None
+def _in_each(points: Points, point: RestorePoint, work: Callable[[Snapshot], None]) -> None:
+    """Do it to each copy; a store that was silent may have one too, which is not done."""
+    failed: LitekeepError | None = next((error for _, error in points.unread), None)
     for copy in point.copies:
         try:
             work(copy)

@@ -153,17 +153,25 @@ def undelete(repositories: Sequence[Repository], name: str) -> tuple[Repository,
         NotFound: Nowhere is one of that name.
 
         StateError: Its data is gone.
+
+        StoreError: A store did not do it, or did not answer; the others have.
     """
     back: list[Repository] = []
     pruned: list[Deleted] = []
+    failed: LitekeepError | None = None
     for repository in nearest_first(repositories):
-        for deleted in read_quickly(repository).deleted:
-            if deleted.name != name:
-                continue
-            pruned.append(deleted)
-            if deleted.has_data:
-                _unbury(deleted)
-                back.append(repository)
+        try:
+            for deleted in read_quickly(repository).deleted:
+                if deleted.name != name:
+                    continue
+                pruned.append(deleted)
+                if deleted.has_data:
+                    _unbury(deleted)
+                    back.append(repository)
+        except FAILURES as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
     if not pruned:
         raise NotFound(
             f"no pruned snapshot is called {name}",
