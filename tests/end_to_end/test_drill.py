@@ -18,7 +18,7 @@ import litekeep
 from litekeep.engine import events
 from litekeep.engine.drill import DrillJob, DrillResult, drill
 from litekeep.engine.points import read_points
-from litekeep.errors import AccessDenied, DrillFailed, ProofError
+from litekeep.errors import AccessDenied, DrillFailed, ProofError, StoreUnavailable
 from litekeep.repository.layout import Repository
 from litekeep.sqlite.examine import Assertion
 from litekeep.store.directory import DirectoryStore
@@ -184,6 +184,21 @@ def test_the_store_that_has_gone_longest_without_a_proof_is_read(app):
     first, second, third = drill(both), drill(both), drill(both)
     assert {first.store, second.store} == set(map(str, places))
     assert third.store == first.store
+
+
+def test_a_store_that_does_not_answer_is_named(app):
+    class Silent(DirectoryStore):
+        def list(self, prefix="", *, start_after=""):
+            raise StoreUnavailable("no answer", hint="Wait.")
+
+    back_up(app)
+    silent = Repository(Silent(app.parent / "away"), "app")
+    both = job(app, repositories=(repository(app.parent / "kept"), silent))
+    said: list[events.Event] = []
+
+    assert drill(both, said.append).result == "pass"
+    told = [event.message for event in said if isinstance(event, events.Warned)]
+    assert told == [f"nothing of {app.parent / 'away'} is drilled: no answer"]
 
 
 def test_drills_that_end_in_one_second_are_each_recorded(app):

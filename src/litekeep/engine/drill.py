@@ -129,7 +129,7 @@ def drill(job: DrillJob, report: events.Report = events.ignore) -> DrillResult:
 
         StoreError: No store answers, or the scratch folder has no room.
     """
-    return _drill(job, _choose(job), report)
+    return _drill(job, _choose(job, report), report)
 
 
 def drill_stream(job: DrillJob, report: events.Report = events.ignore) -> DrillResult | None:
@@ -177,8 +177,11 @@ def _drill(job: DrillJob, subject: _Subject, report: events.Report) -> DrillResu
     return DrillResult(subject.point, url, result, tuple(findings), seconds, is_recorded)
 
 
-def _choose(job: DrillJob) -> _Subject:
+def _choose(job: DrillJob, report: events.Report = events.ignore) -> _Subject:
     points = read_points(job.repositories)
+    for repository, error in points.unread:
+        url = repository.store.url
+        report(events.Warned(f"nothing of {url} is drilled: {error.message}", error.hint))
     if isinstance(job.when, (Txid, Before)) or (points.streams and not points.points):
         when = job.when if job.when is not None else Latest()
         return _subject_of(choose_of_both(points, when, job.clock()).choice.point, job)
