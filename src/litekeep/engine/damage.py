@@ -1,7 +1,7 @@
 """
 Alarms at backup time: what the database has lost since the last good snapshot.
 
-    empty            there were tables, and there are none
+    empty            there were tables, or a hundred rows, and there are none
     tables gone      one that held rows is not there any more
     rows collapsed   a table of some size lost more than a set share of its rows
     size collapsed   the database lost more than a set share of its size
@@ -38,13 +38,15 @@ class Limits:
     What may be lost between two snapshots without an alarm.
 
     `rows_lost` and `size_lost` are shares; tables below `rows_min` rows, and databases
-    below `size_min` bytes, may lose more; tables of `ignored` may lose all.
+    below `size_min` bytes, may lose more; tables of `ignored` may lose all.  A database of
+    `rows_all_min` rows, in all its tables, may not lose each of them.
     """
 
     rows_lost: float = 0.5
     size_lost: float = 0.5
     rows_min: int = 1000
     size_min: int = 1 << 20
+    rows_all_min: int = 100
     ignored: tuple[str, ...] = ()
 
 
@@ -111,7 +113,9 @@ def losses(before: Manifest, size: int, check: Check, limits: Limits) -> tuple[s
     if check.is_counted_whole:
         held = [table for table, count in counts.items() if count > 0]
         gone = [table for table in held if table not in check.row_counts]
-        if held and not check.row_counts:
+        now_held = any(n for table, n in check.row_counts.items() if table not in limits.ignored)
+        is_empty = sum(counts.values()) >= limits.rows_all_min and not now_held
+        if held and (is_empty or not check.row_counts):
             found.append("the database is empty")
         elif gone:
             found.append(f"gone: {_named(gone)}")
