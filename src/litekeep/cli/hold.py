@@ -18,7 +18,7 @@ from litekeep.when import parse_when
 @click.command(short_help="Keep a restore point for ever.")
 @click.argument("point")
 @source_argument
-@click.option("--reason", metavar="TEXT", default="", help="Why; prune and list show it.")
+@click.option("--reason", metavar="TEXT", default="", help="Why; prune shows it.")
 @database_option
 @common_options
 def command(
