@@ -107,7 +107,7 @@ ONLY_IN: dict[str, set[str]] = {
     "docker": {"host/docker.py"},
     "apprise": {"notify/channels.py"},
     "isal": {"codec/gzip.py"},
-    "lz4": {"ltx/frames.py"},
+    "lz4": {"ltx/frames.py", "stream/inflate.py"},
     "rich": {"cli/progress.py"},
     "click": {"cli"},
     "msgspec": {"repository/manifest.py", "repository/marks.py"},

@@ -8,6 +8,7 @@ Every error this package raises on purpose.
     - TargetExists              exit  3
   + StateError                  exit 10   the repository or database is not as needed
     - NotFound                  exit 11
+      * Vanished                exit 11   it was removed while it was to be read
     - LeaseHeld                 exit 12
     - GapFound                  exit 13
     - DatabaseUnusable          exit 14
@@ -100,6 +101,10 @@ class NotFound(StateError):
     """The named database, restore point or repository is not there."""
 
     exit_code = 11
+
+
+class Vanished(NotFound):
+    """What a plan counted on was removed meanwhile, and nothing else makes that moment."""
 
 
 class LeaseHeld(StateError):

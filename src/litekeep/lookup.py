@@ -4,6 +4,7 @@ Which database is meant where only a store is named, and where in the store it l
     the store itself holds it           there
     --database NAME                     there, or in the folder of this name, as
                                         `config/places.py` lays out what is shared
+    it is Litestream's                  there, under the last name in the store's path
     only folders of the store hold any  an error that names them
 
 The names in the store are listed, once.  What may be restored over is not decided here.
@@ -19,10 +20,11 @@ from urllib.parse import unquote, urlsplit
 
 from litekeep.codec.formats import CODECS
 from litekeep.config.places import Place, is_url, join_url, kind_of
+from litekeep.config.values import is_name
 from litekeep.errors import NotFound, UserError
 from litekeep.opening import open_repository
 from litekeep.repository.layout import Repository, parse_object
-from litekeep.repository.names import database_folders
+from litekeep.repository.names import find_databases
 
 NAMES_SHOWN_MAX = 10
 
@@ -48,13 +50,35 @@ def look_up(place: Place, name: str | None, zone: tzinfo, environ: Mapping[str, 
         NotFound: No snapshots are there, or none of that name.
     """
     _refuse_object(place.url)
-    folders = database_folders(open_repository(place, "", zone, environ))
+    found = find_databases(open_repository(place, "", zone, environ))
+    folders = found.folders
+    if found.is_litestream:
+        theirs = name_of_litestream(place.url, folders.get("", ()))
+        if name == theirs or (name is None and "" not in folders):
+            return replace(open_repository(place, theirs, zone, environ), is_litestream=True)
+        folders = {**folders, "": [*folders.get("", ()), theirs]}
     if name is None:
         name, folder = _only(place.url, folders), ""
     else:
         folder = _folder_of(place.url, name, folders)
     inside = replace(place, url=join_url(place.url, folder))
     return open_repository(inside, name, zone, environ)
+
+
+def name_of_litestream(url: str, taken: Sequence[str] = ()) -> str:
+    """
+    Return what a database is called whose replica by Litestream lies at *url*.
+
+    >>> name_of_litestream("s3://bucket/shop?region=eu-west-1"), name_of_litestream("s3://bucket")
+    ('shop', 'database')
+    >>> name_of_litestream("/var/replicas/shop/", ["shop"])
+    'litestream'
+    """
+    path = unquote(urlsplit(url).path) if is_url(url) else url
+    name = path.rstrip("/").rpartition("/")[2]
+    if not is_name(name):
+        name = "database"
+    return "litestream" if name in taken else name
 
 
 def _only(url: str, folders: Mapping[str, Sequence[str]]) -> str:

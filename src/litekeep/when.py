@@ -34,6 +34,8 @@ NAME_SUFFIXES = (".json", ".age", ".gz", ".zst", ".db")
 
 _TXID = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _NAME = re.compile(r".+_\d{8}_\d{6}", re.ASCII)
+#: Of a moment in a replica of Litestream 0.3: generation, index, offset.
+_OLD_NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{8}(?:-[0-9a-f]{8,16})?", re.ASCII)
 _QUANTITIES = re.compile(r"(?:\s*\d+(?:\.\d+)?\s*[a-z]+)+", re.ASCII)
 _QUANTITY = re.compile(r"\d+(?:\.\d+)?\s*[a-z]+", re.ASCII)
 _DAY_WORD = re.compile(r"(today|yesterday)(?:[ t]+(\S+))?", re.ASCII)
@@ -117,7 +119,7 @@ def parse_when(text: str, now: datetime, zone: tzinfo) -> When:
         return Before(_txid(lower.removeprefix("before:"), text))
     if _TXID.fullmatch(lower):
         return Txid(_txid(lower, text))
-    if _NAME.fullmatch(tail):
+    if _NAME.fullmatch(tail) or _OLD_NAME.fullmatch(tail):
         return Named(tail)
     return At(_instant(lower, text, now, zone))
 

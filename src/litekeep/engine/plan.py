@@ -7,9 +7,10 @@ The plan is a value.  `--dry-run` shows it, and `restore.py` carries it out.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from litekeep.clock import Clock, now
@@ -22,14 +23,22 @@ from litekeep.engine.lacks import Lack
 from litekeep.engine.origin import refuse_other, taken_of
 from litekeep.engine.points import (
     PassedOver,
+    Points,
     RestorePoint,
     nearest_first,
     read_points,
 )
 from litekeep.engine.target import database_target, refuse_stored
-from litekeep.engine.timeline import choose_of_both
+from litekeep.engine.timeline import Chosen, choose_of_both
 from litekeep.engine.undo import logs_beside
-from litekeep.errors import DatabaseUnusable, LitekeepError, NoSpace, NotFound, TargetExists
+from litekeep.errors import (
+    BlobNotFound,
+    DatabaseUnusable,
+    LitekeepError,
+    NoSpace,
+    NotFound,
+    TargetExists,
+)
 from litekeep.host.service import Service
 from litekeep.host.volumes import path_of
 from litekeep.paths import exists, is_file, is_folder
@@ -38,9 +47,11 @@ from litekeep.repository.manifest import Manifest, Origin
 from litekeep.store.base import Store
 from litekeep.store.directory import DirectoryStore
 from litekeep.stream.chain import Branch
+from litekeep.stream.generations import OldBranch
 from litekeep.units import show_size
 from litekeep.when import Latest, Named, When
 
+_LOOKS_MAX = 5
 _MARGIN = 16 << 20
 
 
@@ -56,7 +67,7 @@ class Copy:
     object: str
     manifest: Manifest | None
     point: RestorePoint | None = None
-    branch: Branch | None = None
+    branch: Branch | OldBranch | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,8 @@ class RestorePlan:
     is_ahead: bool = False
     address: Address = Path()
     services: tuple[Service, ...] = ()
+    #: Makes the plan anew: what it counts on may have been removed meanwhile.
+    again: Callable[[], RestorePlan] | None = field(default=None, compare=False)
 
     @property
     def is_vouched_for(self) -> bool:
@@ -151,10 +164,7 @@ def plan_restore(
 
         DatabaseBusy, NoSpace: *target* is in use; the disk has no room for a second one.
     """
-    points = read_points(nearest_first(repositories))
-    if not (points.points or points.streams or points.unread or points.leftovers):
-        raise _nothing_in(repositories)
-    chosen = choose_of_both(points, when or Latest(), clock())
+    points, chosen = _chosen(repositories, when or Latest(), clock)
     choice = chosen.choice
     real = database_target(path_of(target))
     if is_own_place:
@@ -179,8 +189,35 @@ def plan_restore(
             is_ahead=choice.is_ahead,
             address=target,
             services=services,
+            again=partial(
+                plan_restore,
+                repositories,
+                target,
+                when=when,
+                replace=replace,
+                keep_undo=keep_undo,
+                assume_stopped=assume_stopped,
+                database=database,
+                is_own_place=is_own_place,
+                services=services,
+                clock=clock,
+            ),
         )
     )
+
+
+def _chosen(repositories: Sequence[Repository], when: When, clock: Clock) -> tuple[Points, Chosen]:
+    """Look and choose; again, if an object that was listed is gone when it is to be read."""
+    for attempt in range(1, _LOOKS_MAX + 1):
+        points = read_points(nearest_first(repositories))
+        if points.is_empty:
+            raise _nothing_in(repositories)
+        try:
+            return points, choose_of_both(points, when, clock())
+        except BlobNotFound:
+            if attempt == _LOOKS_MAX:
+                raise
+    raise AssertionError("the last look returns or raises")
 
 
 def _nothing_in(repositories: Sequence[Repository]) -> NotFound:
@@ -197,7 +234,7 @@ def _copies_of(point: RestorePoint | None) -> Iterator[Copy]:
     for snapshot in point.copies:
         yield Copy(snapshot.repository.store, snapshot.object, snapshot.manifest, point)
     for branch in point.branches:
-        yield Copy(branch.place.store, branch.links[-1].object, None, point, branch)
+        yield Copy(branch.place.store, branch.last_object, None, point, branch)
 
 
 def plan_restore_file(

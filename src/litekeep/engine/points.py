@@ -24,6 +24,7 @@ from litekeep.repository.manifest import Origin
 from litekeep.repository.marks import Proof
 from litekeep.store.base import FAILURES
 from litekeep.stream.chain import Branch, Chain, Place, chain_of
+from litekeep.stream.generations import Generation, OldBranch, generations_of
 from litekeep.units import show_duration
 from litekeep.when import At, Before, Latest, Named, Txid, When, is_ahead
 
@@ -53,7 +54,7 @@ class RestorePoint:
     copies: tuple[Snapshot, ...]
     proof: Proof | None = None
     is_held: bool = False
-    branches: tuple[Branch, ...] = ()
+    branches: tuple[Branch | OldBranch, ...] = ()
 
     @property
     def store(self) -> str:
@@ -94,6 +95,14 @@ class Points:
     streams: tuple[tuple[Place, Chain], ...] = ()
     #: The newest proof of each txid that was drilled lately.
     stream_proofs: Mapping[int, Proof] = field(default_factory=dict)
+    #: What Litestream 0.3 left in any of them.
+    generations: tuple[Generation, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing, and no store that could not be looked at."""
+        streams = (*self.streams, *self.generations)
+        return not (*self.points, *streams, *self.unread, *self.leftovers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +172,11 @@ def read_points(repositories: Sequence[Repository]) -> Points:
         find_lacks(read),
         tuple((place, chain) for place, chain in streams if chain.links),
         _stream_proofs(read),
+        tuple(
+            generation
+            for repository, contents in read
+            for generation in generations_of(stream_place(repository), contents.stream)
+        ),
     )
 
 

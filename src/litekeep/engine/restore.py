@@ -39,12 +39,15 @@ from litekeep.errors import (
     IntegrityFailed,
     LitekeepError,
     NoSpace,
+    Vanished,
 )
 from litekeep.sqlite.check import FAILED, OK, Check
 from litekeep.sqlite.checking import CheckProcess
 from litekeep.sqlite.view import view_at_rest
 from litekeep.store.base import FAILURES
 from litekeep.store.temporary import TEMPORARY_NAME, remove_dead
+
+_PLANS_MAX = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,14 @@ def restore(plan: RestorePlan, report: events.Report = events.ignore) -> Restore
         DatabaseBusy, NoSpace, TargetExists: As in planning; the target is untouched.
     """
     started = monotonic()
+    for _ in range(_PLANS_MAX):
+        try:
+            return _Restore(plan, report).run(started)
+        except Vanished as error:
+            if plan.again is None:
+                raise
+            report(events.Note(f"{error.message}: planning anew"))
+            plan = plan.again()
     return _Restore(plan, report).run(started)
 
 
@@ -112,7 +123,7 @@ class _Restore:
             with opened_in(target.parent) as (path, file):
                 try:
                     fetched, check = self._proved(copy, path, file)
-                except (CorruptionError, *FAILURES) as failed:
+                except (CorruptionError, Vanished, *FAILURES) as failed:
                     if isinstance(failed, NoSpace):
                         raise
                     error = failed

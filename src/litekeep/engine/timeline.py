@@ -3,6 +3,7 @@ One timeline of snapshots and stream: what a moment means where there are both.
 
     a snapshot's name     that snapshot
     a txid, before:TXID   the stream
+    another name          a moment in a replica of Litestream 0.3
     a time, latest        the newest of both at or before it; the other is what is taken if
                           that one turns out to be damaged
 
@@ -33,6 +34,7 @@ from litekeep.stream.chain import (
     read_header,
     restorable,
 )
+from litekeep.stream.generations import OldBranch
 from litekeep.stream.spool import PARTIAL_KEY
 from litekeep.when import At, Before, Latest, Named, Txid, When
 
@@ -60,7 +62,10 @@ def choose_of_both(points: Points, when: When, now: datetime) -> Chosen:
 
         StoreError: The store of the stream does not answer.
     """
-    if isinstance(when, Named) or not points.streams:
+    if isinstance(when, Named):
+        old = next((point for point in old_points(points) if point.name == when.name), None)
+        return Chosen(Choice(old, None, ()) if old else choose(points, when, now))
+    if not (points.streams or points.generations):
         return Chosen(choose(points, when, now))
     if isinstance(when, (Txid, Before)):
         return Chosen(Choice(_of_txid(points, when), None, ()))
@@ -68,14 +73,15 @@ def choose_of_both(points: Points, when: When, now: datetime) -> Chosen:
         snapshot: Choice | None = choose(points, when, now)
     except (NotFound, CorruptionError) as error:
         snapshot, failure = None, error
-    stream = _of_time(points, when)
+    found = (_of_time(points, when), _old_of_time(points, when))
+    stream = max(filter(None, found), key=lambda point: point.time, default=None)
     if stream is None:
         if snapshot is None:
             raise failure
         return Chosen(snapshot)
     if snapshot is not None and snapshot.point.time > stream.time:
         return Chosen(snapshot, stream)
-    if isinstance(when, At):
+    if isinstance(when, At) and stream.txid is not None:
         _refuse_gap(points, stream, when)
     distance = when.time - stream.time if isinstance(when, At) else None
     older = snapshot.point if snapshot is not None else None
@@ -117,6 +123,29 @@ def stream_ends(points: Points) -> tuple[StreamEnd, ...]:
         for place, chain in points.streams
         for txid in restorable(chain)[-1:]
     )
+
+
+def old_points(points: Points) -> tuple[RestorePoint, ...]:
+    """Return every moment that replicas of Litestream 0.3 hold, newest first."""
+    found: dict[str, list[OldBranch]] = {}
+    for generation in points.generations:
+        for branch in generation.branches():
+            found.setdefault(branch.name, []).append(branch)
+    old = (
+        RestorePoint(
+            kind="base" if branches[0].first == branches[0].end else "sync",
+            time=branches[0].time,
+            txid=None,
+            name=name,
+            size=None,
+            label=None,
+            state="ok",
+            copies=(),
+            branches=tuple(branches),
+        )
+        for name, branches in found.items()
+    )
+    return tuple(sorted(old, key=lambda point: (point.time, point.name), reverse=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +212,13 @@ def _of_time(points: Points, when: Latest | At) -> RestorePoint | None:
     if best is None and failure is not None and not points.points:
         raise failure
     return best
+
+
+def _old_of_time(points: Points, when: Latest | At) -> RestorePoint | None:
+    for point in old_points(points):
+        if isinstance(when, Latest) or point.time <= when.time:
+            return point
+    return None
 
 
 def _newest(place: Place, chain: Chain, txids: tuple[int, ...], when: Latest | At) -> int | None:

@@ -55,6 +55,8 @@ class Repository:
     layout: Layout = "dated"
     zone: tzinfo = UTC
     place: str = ""
+    #: The store's root is the root of the stream: it is Litestream's, and no snapshots are there.
+    is_litestream: bool = False
 
     def name_at(self, instant: datetime) -> str:
         """Return the name of a snapshot of this second."""
@@ -78,7 +80,7 @@ class Repository:
     @property
     def stream_root(self) -> str:
         """How the names of the stream's files begin."""
-        return f"{self.database}/"
+        return "" if self.is_litestream else f"{self.database}/"
 
     def latest(self, codec: Codec) -> str | None:
         """Return where the copy of the newest good snapshot lies, if the layout has one."""

@@ -84,6 +84,11 @@ class Branch:
         """How many bytes its files have together."""
         return sum(link.size for link in self.links)
 
+    @property
+    def last_object(self) -> str:
+        """The object that it ends with."""
+        return self.links[-1].object
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
@@ -185,14 +190,14 @@ def restorable(chain: Chain) -> tuple[int, ...]:
     >>> restorable(Chain((*links, Link(9, 1, 4, "", 1, day))))
     (1, 2, 4, 5)
     """
-    reached: set[int] = set()
+    reached: list[int] = []
     for link in sorted(chain.links, key=lambda link: (link.max_txid, link.min_txid)):
-        # All that ends before it is known by now.
-        if link.is_whole or any(
-            txid in reached for txid in range(link.min_txid - 1, link.max_txid)
-        ):
-            reached.add(link.max_txid)
-    return tuple(sorted(reached))
+        if reached and reached[-1] == link.max_txid:
+            continue
+        # All that ends before it is known by now, and the last of them is the nearest.
+        if link.is_whole or (reached and reached[-1] >= link.min_txid - 1):
+            reached.append(link.max_txid)
+    return tuple(reached)
 
 
 def _nearest(chain: Chain, txid: int) -> str:
