@@ -21,7 +21,7 @@ from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.clock import now
 from litekeep.engine.ahead import AHEAD_HINT
 from litekeep.engine.points import Points, RestorePoint, read_points
-from litekeep.engine.timeline import stream_gaps, stream_points
+from litekeep.engine.timeline import old_points, stream_gaps, stream_points
 from litekeep.errors import LitekeepError
 from litekeep.sources import Source, find_sources, load_settings, zone_of
 from litekeep.units import show_duration, show_size
@@ -112,15 +112,15 @@ def _as_json(source: Source, points: Points) -> dict[str, Any]:
 
 def _all_of(points: Points) -> list[RestorePoint]:
     """Return snapshots and txids together, newest first."""
-    found = [*points.points, *stream_points(points)]
+    found = [*points.points, *stream_points(points), *old_points(points)]
     return sorted(found, key=lambda point: (point.time, point.name), reverse=True)
 
 
 def _window(points: Points) -> dict[str, Any] | None:
-    txids = stream_points(points)
-    if not txids:
+    times = [point.time for point in (*stream_points(points), *old_points(points))]
+    if not times:
         return None
-    return {"from": output.iso(txids[-1].time), "to": output.iso(txids[0].time)}
+    return {"from": output.iso(min(times)), "to": output.iso(max(times))}
 
 
 def _show_deleted(points: Points, zone: tzinfo) -> None:
@@ -157,7 +157,7 @@ def _warn(points: Points, about: str) -> None:
 
 def _show(source: Source, points: Points, zone: tzinfo, *, is_verbose: bool) -> None:
     _show_stream(points, zone)
-    if points.streams and not points.points:
+    if (points.streams or points.generations) and not points.points:
         return
     if not points.points:
         places = ", ".join(repository.store.url for repository in source.repositories)
@@ -176,18 +176,23 @@ def _show(source: Source, points: Points, zone: tzinfo, *, is_verbose: bool) -> 
 def _show_stream(points: Points, zone: tzinfo) -> None:
     """Say what the stream covers; its txids are too many for a person."""
     txids = stream_points(points)
-    if not txids:
-        return
-    first, last = txids[-1], txids[0]
-    output.result(
-        f"stream: {len(txids)} txid{'s' * (len(txids) != 1)}, {first.name} to {last.name}, "
-        f"{show_time(first.time, zone)} to {show_time(last.time, zone)} ({_age(last.time)} ago)"
-    )
+    _show_range("stream", "txid", txids, zone)
+    _show_range("Litestream 0.3", "moment", old_points(points), zone)
     proved = [point for point in txids if point.proof is not None]
     if proved:
         output.result(f"stream: proof of {proved[0].name}: {_show_proof(proved[0])}")
     for gap in stream_gaps(points):
         output.result(f"stream: nothing leads from {gap.after:016x} to {gap.before:016x}")
+
+
+def _show_range(what: str, unit: str, found: Sequence[RestorePoint], zone: tzinfo) -> None:
+    if not found:
+        return
+    first, last = found[-1], found[0]
+    output.result(
+        f"{what}: {len(found)} {unit}{'s' * (len(found) != 1)}, {first.name} to {last.name}, "
+        f"{show_time(first.time, zone)} to {show_time(last.time, zone)} ({_age(last.time)} ago)"
+    )
 
 
 def _row(point: RestorePoint, zone: tzinfo) -> tuple[str, ...]:

@@ -39,6 +39,7 @@ from litekeep.errors import (
     NameTaken,
     NotFound,
     ProofError,
+    UserError,
 )
 from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository, next_second, proof_of
@@ -178,7 +179,13 @@ def _drill(job: DrillJob, subject: _Subject, report: events.Report) -> DrillResu
 
 
 def _choose(job: DrillJob, report: events.Report = events.ignore) -> _Subject:
-    points = read_points(job.repositories)
+    if any(repository.is_litestream for repository in job.repositories):
+        raise UserError(
+            "this is a repository of Litestream: no proof can be kept in it",
+            hint="litekeep verify reads all of it, and litekeep restore --output restores and "
+            "checks any moment.",
+        )
+    points = replace(read_points(job.repositories), generations=())
     for repository, error in points.unread:
         url = repository.store.url
         report(events.Warned(f"nothing of {url} is drilled: {error.message}", error.hint))

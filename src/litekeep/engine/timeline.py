@@ -17,8 +17,10 @@ the database; no restore aims at it.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -63,8 +65,10 @@ def choose_of_both(points: Points, when: When, now: datetime) -> Chosen:
         StoreError: The store of the stream does not answer.
     """
     if isinstance(when, Named):
-        old = next((point for point in old_points(points) if point.name == when.name), None)
-        return Chosen(Choice(old, None, ()) if old else choose(points, when, now))
+        old = {point.name: point for point in old_points(points)}
+        if when.name in old or (old and not points.points):
+            return Chosen(Choice(_old_named(old, when.name), None, ()))
+        return Chosen(choose(points, when, now))
     if not (points.streams or points.generations):
         return Chosen(choose(points, when, now))
     if isinstance(when, (Txid, Before)):
@@ -77,7 +81,7 @@ def choose_of_both(points: Points, when: When, now: datetime) -> Chosen:
     stream = max(filter(None, found), key=lambda point: point.time, default=None)
     if stream is None:
         if snapshot is None:
-            raise failure
+            raise failure if points.points or points.leftovers else _nothing_at(points, when)
         return Chosen(snapshot)
     if snapshot is not None and snapshot.point.time > stream.time:
         return Chosen(snapshot, stream)
@@ -212,6 +216,28 @@ def _of_time(points: Points, when: Latest | At) -> RestorePoint | None:
     if best is None and failure is not None and not points.points:
         raise failure
     return best
+
+
+def _nothing_at(points: Points, when: Latest | At) -> NotFound:
+    found = (*stream_points(points), *old_points(points))
+    if not found:
+        return NotFound(
+            "there are files of a stream, and none that is a whole database to begin with",
+            hint="Take another store, or another generation of backups.",
+        )
+    first = min(found, key=lambda point: point.time)
+    asked = f" at or before {when.time:%Y-%m-%d %H:%M:%S} UTC" if isinstance(when, At) else ""
+    return NotFound(
+        f"nothing was kept{asked}",
+        hint=f"The first restore point is {first.name} ({first.time:%Y-%m-%d %H:%M:%S} UTC).",
+    )
+
+
+def _old_named(old: Mapping[str, RestorePoint], name: str) -> RestorePoint:
+    if name in old:
+        return old[name]
+    near = difflib.get_close_matches(name, old, n=2, cutoff=0)
+    raise NotFound(f"no moment is called {name}", hint=f"The nearest: {', '.join(near)}.")
 
 
 def _old_of_time(points: Points, when: Latest | At) -> RestorePoint | None:
