@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -164,6 +165,35 @@ def plan_restore(
 
         DatabaseBusy, NoSpace: *target* is in use; the disk has no room for a second one.
     """
+    plan = partial(
+        _plan,
+        repositories,
+        target,
+        when=when,
+        replace=replace,
+        keep_undo=keep_undo,
+        assume_stopped=assume_stopped,
+        database=database,
+        is_own_place=is_own_place,
+        services=services,
+        clock=clock,
+    )
+    return changed(plan(), again=plan)
+
+
+def _plan(
+    repositories: Sequence[Repository],
+    target: Address,
+    *,
+    when: When | None,
+    replace: bool,
+    keep_undo: bool,
+    assume_stopped: bool,
+    database: Address | None,
+    is_own_place: bool,
+    services: tuple[Service, ...],
+    clock: Clock,
+) -> RestorePlan:
     points, chosen = _chosen(repositories, when or Latest(), clock)
     choice = chosen.choice
     real = database_target(path_of(target))
@@ -189,19 +219,6 @@ def plan_restore(
             is_ahead=choice.is_ahead,
             address=target,
             services=services,
-            again=partial(
-                plan_restore,
-                repositories,
-                target,
-                when=when,
-                replace=replace,
-                keep_undo=keep_undo,
-                assume_stopped=assume_stopped,
-                database=database,
-                is_own_place=is_own_place,
-                services=services,
-                clock=clock,
-            ),
         )
     )
 

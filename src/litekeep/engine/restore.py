@@ -93,15 +93,15 @@ def restore(plan: RestorePlan, report: events.Report = events.ignore) -> Restore
 
         DatabaseBusy, NoSpace, TargetExists: As in planning; the target is untouched.
     """
-    started = monotonic()
+    started, again = monotonic(), plan.again
     for _ in range(_PLANS_MAX):
         try:
             return _Restore(plan, report).run(started)
         except Vanished as error:
-            if plan.again is None:
+            if again is None:
                 raise
             report(events.Note(f"{error.message}: planning anew"))
-            plan = plan.again()
+            plan = again()
     return _Restore(plan, report).run(started)
 
 
