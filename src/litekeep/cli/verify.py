@@ -81,9 +81,10 @@ def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
     return {
         "database": database,
         "checked": result.checked,
+        "stream_files": result.stream_file_count,
         "bytes": result.bytes,
         "ok": result.failure is None,
-        "unproven": list(result.unproven),
+        "unproven": [one.name for one in result.unproven],
         "damaged": [
             {
                 "store": damage.store,
@@ -98,8 +99,8 @@ def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
 
 
 def _show(result: VerifyResult, shown: Shown) -> None:
-    for name in result.unproven:
-        shown.say(f"Unproven: {name} has no manifest to compare it with")
+    for one in result.unproven:
+        shown.say(f"Unproven: {one.name}: {one.reason}")
     for damage in result.damaged:
         if damage.object:
             place = f"{damage.store.rstrip('/')}/{damage.object}"
@@ -110,9 +111,22 @@ def _show(result: VerifyResult, shown: Shown) -> None:
         shown.say(f"Lacking: {lack.message}")
     if not result.checked and not result.damaged:
         return  # the error says that there was nothing to read
-    count = f"{result.checked} snapshot{'s' if result.checked != 1 else ''}"
-    checked = f"Read {count}, {show_size(result.bytes)} as stored"
+    checked = f"Read {_counted(result)}, {show_size(result.bytes)} as stored"
     if result.failure is not None:
         shown.say(f"{checked}: NOT all as it should be")
     else:
         shown.end(f"{checked}: all as it should be", f"{checked}: ok")
+
+
+def _counted(result: VerifyResult) -> str:
+    """
+    Return what was read.
+
+    >>> _counted(VerifyResult(3, 0, (), (), stream_file_count=2))
+    '1 snapshot and 2 files of the stream'
+    """
+    files = result.stream_file_count
+    snapshots = result.checked - files
+    parts = [f"{snapshots} snapshot{'s' * (snapshots != 1)}"] if snapshots or not files else []
+    parts += [f"{files} file{'s' * (files != 1)} of the stream"] if files else []
+    return " and ".join(parts)

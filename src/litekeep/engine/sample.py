@@ -18,10 +18,10 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from litekeep.clock import Clock, monotonic
 from litekeep.errors import StoreError
-from litekeep.repository.catalog import Snapshot
 from litekeep.repository.layout import Repository
 from litekeep.store.temporary import temporary_file
 
@@ -29,10 +29,28 @@ _RECORD_SIZE_MAX = 64 << 20
 _SAVE_SECONDS = 10.0
 
 
-class Readings:
-    """Since when each snapshot of some repositories waits to be read."""
+class Stored(Protocol):
+    """What is read as one: a snapshot, or a file of a stream."""
 
-    def __init__(self, state: Path, snapshots: Sequence[Snapshot], *, clock: Clock) -> None:
+    @property
+    def repository(self) -> Repository: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def object(self) -> str: ...
+    @property
+    def time(self) -> datetime: ...
+    @property
+    def identity(self) -> str: ...
+
+
+Kind = TypeVar("Kind", bound=Stored)
+
+
+class Readings:
+    """Since when each snapshot and file of some repositories waits to be read."""
+
+    def __init__(self, state: Path, snapshots: Sequence[Stored], *, clock: Clock) -> None:
         """
         Begin with what was kept.
 
@@ -60,12 +78,12 @@ class Readings:
             # A time may lie ahead, by a name or by a clock, and nothing may wait for ever.
             self._since[path][key] = min(since, now)
 
-    def sample(self, snapshots: Sequence[Snapshot], share: float) -> list[Snapshot]:
+    def sample(self, snapshots: Sequence[Kind], share: float) -> list[Kind]:
         """Return that share of *snapshots*, rounded up, those that wait longest first."""
         count = math.ceil(len(snapshots) * share)
         return sorted(snapshots, key=lambda s: (self._waits_since(s), s.time, s.name))[:count]
 
-    def note(self, snapshot: Snapshot) -> None:
+    def note(self, snapshot: Stored) -> None:
         """Note that *snapshot* was read, or was tried to be; keep it now and then."""
         key = _key(snapshot)
         self._since[self._paths[key]][key] = _text(self._clock())
@@ -93,7 +111,7 @@ class Readings:
                     hint="A sample will read the same snapshots again.",
                 ) from error
 
-    def _waits_since(self, snapshot: Snapshot) -> str:
+    def _waits_since(self, snapshot: Stored) -> str:
         key = _key(snapshot)
         return self._since[self._paths[key]][key]
 
@@ -112,7 +130,7 @@ def _path_of(state: Path, repository: Repository) -> Path:
     return state / "verified" / f"{hashlib.sha256(place.encode()).hexdigest()[:24]}.json"
 
 
-def _key(snapshot: Snapshot) -> str:
+def _key(snapshot: Stored) -> str:
     return f"{snapshot.repository.store.url} {snapshot.object} {snapshot.identity}"
 
 

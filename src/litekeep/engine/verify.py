@@ -7,9 +7,10 @@ Reads stored bytes and compares them with their manifests and their own checksum
     each leftover         data without manifest, manifest without data or unreadable
     latest                must be the newest good snapshot, byte for byte (`latest.py`)
     each store            must hold the newest of what its sisters hold (`lacks.py`)
+    streams               each file, each chain, the newest txid (`verify_stream.py`)
 
-A sample takes the snapshots that have waited longest (`sample.py`), so that over time
-everything is read.
+A sample takes the snapshots, and the files of streams, that have waited longest
+(`sample.py`), so that over time everything is read.
 
 Backups and prunes go on meanwhile.  So whatever looks wrong is looked at twice: what a
 second look, after all was read, does not find again was a snapshot that came or went.
@@ -17,7 +18,7 @@ second look, after all was read, does not find again was a snapshot that came or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,10 +30,19 @@ from litekeep.engine.lacks import Lack, find_lacks
 from litekeep.engine.latest import latest_faults, moving_until
 from litekeep.engine.points import nearest_first, read_quickly
 from litekeep.engine.sample import Readings
+from litekeep.engine.verify_stream import (
+    StreamFile,
+    Unproven,
+    Wrong,
+    broken,
+    prove_newest,
+    stream_files,
+)
 from litekeep.errors import (
     ChecksumMismatch,
     CorruptionError,
     FormatError,
+    GapFound,
     LitekeepError,
     NotFound,
     StoreError,
@@ -57,7 +67,7 @@ class Damage:
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
     """
-    How many snapshots were read, how many stored bytes, and what was found.
+    How many snapshots and files of streams were read, their stored bytes, and what was found.
 
     `lacks` are stores that do not hold all older ones that their sisters hold: no damage,
     for retention may have taken them there.
@@ -65,16 +75,17 @@ class VerifyResult:
 
     checked: int
     bytes: int
-    unproven: tuple[str, ...]
+    unproven: tuple[Unproven, ...]
     damaged: tuple[Damage, ...]
     lacks: tuple[Lack, ...] = ()
+    stream_file_count: int = 0
 
     @property
     def failure(self) -> LitekeepError | None:
         """The first damage; or that there was nothing to read, which proves nothing."""
         if not self.damaged and not self.checked:
             return NotFound(
-                "there are no snapshots to verify",
+                "there are no snapshots to verify, and no stream",
                 hint="Make one with litekeep backup, or check the path or URL.",
             )
         if not self.damaged:
@@ -116,23 +127,19 @@ def verify(
         answer raises.
     """
     first = _look(nearest_first(repositories), clock)
-    readings = Readings(state, first.snapshots, clock=clock)
-    sample = readings.sample(first.snapshots, share)
-    total = sum(snapshot.stored_size for snapshot in sample)
-    unproven: list[str] = []
-    damaged: list[Damage] = []
-    done = 0
-    for snapshot in sample:
-        try:
-            _read(snapshot)
-        except (CorruptionError, *FAILURES) as error:
-            damaged.append(Damage(snapshot.repository.store.url, snapshot.object, error))
-        else:
-            if snapshot.manifest is None:
-                unproven.append(snapshot.object)
-        readings.note(snapshot)
-        done += snapshot.stored_size
-        report(events.Progress("verify", done, total))
+    snapshots, files = first.snapshots, first.stream_files
+    readings = Readings(state, [*snapshots, *files], clock=clock)
+    sample: list[Snapshot | StreamFile] = [
+        *readings.sample(snapshots, share),
+        *readings.sample(files, share),
+    ]
+    newest = [(seen[0], prove_newest(*seen)) for seen in first.read] if share >= 1 else []
+    proved = {(found.store.url, name) for found, made in newest for name in made.objects}
+    damaged, unproven = _read_all(sample, readings, proved, report)
+    for repository, made in newest:
+        unproven += made.unproven
+        if not any(damage.store == repository.store.url for damage in damaged):
+            damaged += _damages(made.wrong)
     damaged += _faults(first)
     if damaged:
         sleep(_patience(first, clock()))
@@ -142,7 +149,11 @@ def verify(
     except StoreError as error:  # what was found matters more
         report(events.Warned(error.message, error.hint))
     lacks = tuple(lack for lack in first.lacks if lack.has_newest)
-    return VerifyResult(len(sample), done, tuple(unproven), tuple(damaged), lacks)
+    file_count = sum(isinstance(stored, StreamFile) for stored in sample)
+    done = sum(stored.stored_size for stored in sample)
+    return VerifyResult(
+        len(sample), done, tuple(unproven), tuple(damaged), lacks, stream_file_count=file_count
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +166,10 @@ class _Look:
     @property
     def snapshots(self) -> list[Snapshot]:
         return [snapshot for _, contents in self.read for snapshot in contents.snapshots]
+
+    @property
+    def stream_files(self) -> list[StreamFile]:
+        return [file for seen in self.read for file in stream_files(*seen)]
 
     @property
     def leftovers(self) -> list[Leftover]:
@@ -194,6 +209,8 @@ def _faults(look: _Look, time: datetime | None = None) -> list[Damage]:
         Damage(leftover.repository.store.url, leftover.object, leftover.error)
         for leftover in look.leftovers
     ]
+    for seen in look.read:
+        damaged += _damages(broken(*seen))
     for repository, contents in look.read:
         try:
             damaged += [
@@ -205,9 +222,42 @@ def _faults(look: _Look, time: datetime | None = None) -> list[Damage]:
     return damaged
 
 
+def _read_all(
+    sample: Sequence[Snapshot | StreamFile],
+    readings: Readings,
+    proved: Container[tuple[str, str]],
+    report: events.Report,
+) -> tuple[list[Damage], list[Unproven]]:
+    """Read a sample, but for the files of streams that are proved already."""
+    damaged: list[Damage] = []
+    unproven: list[Unproven] = []
+    done, total = 0, sum(stored.stored_size for stored in sample)
+    for stored in sample:
+        place = (stored.repository.store.url, stored.object)
+        try:
+            if isinstance(stored, Snapshot):
+                _read(stored)
+            elif place not in proved:
+                stored.read()
+        except (CorruptionError, GapFound, *FAILURES) as error:
+            damaged.append(Damage(*place, error))
+        else:
+            if isinstance(stored, Snapshot) and stored.manifest is None:
+                unproven.append(Unproven(stored.object, "it has no manifest to compare it with"))
+        readings.note(stored)
+        done += stored.stored_size
+        report(events.Progress("verify", done, total))
+    return damaged, unproven
+
+
+def _damages(found: Iterable[Wrong]) -> list[Damage]:
+    return [Damage(wrong.repository.store.url, wrong.object, wrong.error) for wrong in found]
+
+
 def _still_damaged(damaged: Sequence[Damage], look: _Look, time: datetime) -> list[Damage]:
     """Return what a second look finds too, or cannot look at."""
-    there = {(item.repository.store.url, item.object) for item in look.snapshots}
+    stored: list[Snapshot | StreamFile] = [*look.snapshots, *look.stream_files]
+    there = {(item.repository.store.url, item.object) for item in stored}
     there |= {(damage.store, damage.object) for damage in _faults(look, time)}
     silent = {damage.store for damage in look.unread}
     return [

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy
 
 from litekeep import workers
-from litekeep.errors import ChecksumMismatch, FormatError
+from litekeep.errors import ChecksumMismatch, CorruptionError, FormatError
 from litekeep.ltx.checksum import FLAG, page_checksums
 from litekeep.ltx.decode import Decoder
 from litekeep.stream.chain import Link, Place
@@ -139,6 +140,41 @@ def read_checksum(text: str | None) -> int | None:
     return int(text, 16) if text and re.fullmatch("[0-9a-f]{16}", text) else None
 
 
+def check_link(place: Place, link: Link) -> None:
+    """
+    Read one file to its end, and compare all of its checksums.
+
+    Raises:
+        ChecksumMismatch, FormatError: It is damaged, or another than its name says.
+
+        StoreError: The store does not answer, or it is gone.
+    """
+    metadata = place.store.head(link.object).metadata
+    pieces = place.store.get(link.object)
+    with _named(link):
+        for _ in _decoder_of(link, pieces, metadata.get("litekeep-sha256")).runs():
+            pass
+
+
+def _decoder_of(link: Link, pieces: Iterable[bytes], sha256: str | None) -> Decoder:
+    decoder = Decoder(pieces, sha256=sha256)
+    header = decoder.header
+    if (header.min_txid, header.max_txid) != (link.min_txid, link.max_txid):
+        raise FormatError(f"it holds txids {header.min_txid:016x} to {header.max_txid:016x}")
+    if link.is_whole and header.commit > link.size:  # before room is made for so many
+        raise FormatError(f"it has {link.size} bytes, too few for {header.commit} pages")
+    return decoder
+
+
+@contextmanager
+def _named(link: Link) -> Iterator[None]:
+    """Name the file in the errors that are raised over its bytes."""
+    try:
+        yield
+    except CorruptionError as error:
+        raise type(error)(f"{link.object}: {error.message}", hint=error.hint) from error
+
+
 class _Made:
     """What was applied so far."""
 
@@ -152,15 +188,15 @@ class _Made:
         self._time_ms = 0
 
     def apply(self, opened: _Opened) -> None:
+        with _named(opened.link):
+            self._apply(opened)
+
+    def _apply(self, opened: _Opened) -> None:
         link = opened.link
-        decoder = Decoder(opened.pieces, sha256=opened.sha256)
+        decoder = _decoder_of(link, opened.pieces, opened.sha256)
         header = decoder.header
-        if (header.min_txid, header.max_txid) != (link.min_txid, link.max_txid):
-            raise FormatError(
-                f"{link.object} holds txids {header.min_txid:016x} to {header.max_txid:016x}"
-            )
         if self._page_size not in (0, header.page_size) and not link.is_whole:
-            raise FormatError(f"{link.object} has pages of another size than those before it")
+            raise FormatError("it has pages of another size than those before it")
         self._page_size = header.page_size
         self._set_size(0 if link.is_whole else min(self._page_count, header.commit))
         self._set_size(header.commit)
