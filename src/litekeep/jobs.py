@@ -111,6 +111,7 @@ def stream_jobs(
     *,
     to: Sequence[str] = (),
     sync_interval: float | None = None,
+    takes_over: bool = False,
     environ: Mapping[str, str] | None = None,
 ) -> tuple[StreamJob, ...]:
     """
@@ -124,6 +125,8 @@ def stream_jobs(
         to: Names or URLs of stores, in place of those configured.
 
         sync_interval: Seconds between two syncs at least, in place of the configured ones.
+
+        takes_over: Whether to go on with a stream of another program's.
 
         environ: The environment; the real one if None.
 
@@ -147,6 +150,7 @@ def stream_jobs(
                     spool_size_max=settings.stream.spool_size_max,
                     help_size=HELP_SIZE if settings.stream.checkpoint == "help" else None,
                     policy=stream_policy(settings.stream),
+                    takes_over=takes_over,
                 )
             )
     return tuple(jobs)

@@ -37,6 +37,9 @@ from litekeep.units import parse_duration, show_size
 @click.option(
     "--sync-interval", metavar="TIME", help="Least time between two syncs: 50ms or more; else 1s."
 )
+@click.option(
+    "--take-over", "takes_over", is_flag=True, help="Go on with a stream that Litestream wrote."
+)
 @common_options
 def command(
     databases: tuple[str, ...],
@@ -44,6 +47,7 @@ def command(
     once: bool,
     program: str | None,
     sync_interval: str | None,
+    takes_over: bool,
     options: Options,
 ) -> int:
     """
@@ -56,7 +60,11 @@ def command(
     if once and program is not None:
         raise UserError("--once and --exec exclude each other", hint="Leave one of them out.")
     jobs = stream_jobs(
-        load_settings(options.config), databases, to=to, sync_interval=_seconds(sync_interval)
+        load_settings(options.config),
+        databases,
+        to=to,
+        sync_interval=_seconds(sync_interval),
+        takes_over=takes_over,
     )
     teller = _Teller(options, is_named=len(jobs) > 1)
     if once:

@@ -32,6 +32,8 @@ class StreamJob:
     spool_size_max: int = SPOOL_SIZE_MAX
     help_size: int | None = HELP_SIZE
     policy: StreamPolicy = StreamPolicy()
+    #: Whether to go on with a chain of another program's: see `foreign.py`.
+    takes_over: bool = False
     clock: Clock = now
     monotonic: Monotonic = monotonic
 

@@ -134,9 +134,14 @@ def lines_of(
     policy: StreamPolicy,
     clock: Clock,
     warn: Callable[[str, str | None], object],
+    *,
+    takes_over: bool = False,
 ) -> list[Line]:
     """Return a line for each place."""
     return [
-        Line(Shipper(place, spool), Keeping(place, spool.folder, policy, clock=clock, warn=warn))
+        Line(
+            Shipper(place, spool, takes_over=takes_over),
+            Keeping(place, spool.folder, policy, clock=clock, warn=warn),
+        )
         for place in places
     ]

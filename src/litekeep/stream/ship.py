@@ -31,6 +31,7 @@ from litekeep.ltx.encode import Encoder
 from litekeep.store.base import honours_conditions
 from litekeep.store.files import translated
 from litekeep.stream.chain import BASE_LEVEL, Chain, Link, Place, read_chain
+from litekeep.stream.foreign import refuse_foreign
 from litekeep.stream.rebuild import read_checksum
 from litekeep.stream.spool import Note, Spool, Spooled, read_time, time_of
 
@@ -38,8 +39,9 @@ from litekeep.stream.spool import Note, Spool, Spooled, read_time, time_of
 class Shipper:
     """Puts what is captured into one store, in order."""
 
-    def __init__(self, place: Place, spool: Spool) -> None:
+    def __init__(self, place: Place, spool: Spool, *, takes_over: bool = False) -> None:
         self.place = place
+        self._takes_over = takes_over
         self.tag = hashlib.sha256(f"{place.store.address} {place.root}".encode()).hexdigest()[:8]
         #: What was put so far, by this object.
         self.file_count = 0
@@ -58,15 +60,18 @@ class Shipper:
         Ask the store how far its chain goes, and what its newest file makes.
 
         Raises:
+            LeaseHeld: Another program writes there: see `foreign.py`.
+
             UserError: It does not keep what was created from being replaced.
 
             StoreError: It does not answer.
         """
+        chain = read_chain(self.place)
+        refuse_foreign(self.place, chain, takes_over=self._takes_over)
         self._probe()
         if self.place.store.staging is not None:  # elsewhere a create leaves nothing half done
             self.place.store.clean()
         self.position = self.head = None
-        chain = read_chain(self.place)
         self._checksum = self._time_ms = None
         if chain.links:
             last = max(chain.links, key=lambda link: (link.max_txid, -link.level))

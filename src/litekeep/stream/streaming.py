@@ -63,7 +63,9 @@ class Stream:
         self._spool = spool
         self._capture = capture
         self._tell = tell
-        self._lines = lines_of(job.places, spool, job.policy, job.clock, self._warn)
+        self._lines = lines_of(
+            job.places, spool, job.policy, job.clock, self._warn, takes_over=job.takes_over
+        )
         self._changed = threading.Condition()
         self._is_stopping = False
         self._is_left = False
