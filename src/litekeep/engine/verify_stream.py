@@ -24,7 +24,7 @@ from litekeep.errors import BlobNotFound, CorruptionError, GapFound, LitekeepErr
 from litekeep.repository.catalog import Contents
 from litekeep.repository.layout import Repository
 from litekeep.store.base import FAILURES
-from litekeep.stream.chain import Chain, Link, Place, chain_of, plan_links, restorable
+from litekeep.stream.chain import BASE_LEVEL, Chain, Link, Place, chain_of, plan_links, restorable
 from litekeep.stream.generations import OldSnapshot, generations_of
 from litekeep.stream.oldlog import OldLog, logs_of, snapshot_pieces
 from litekeep.stream.rebuild import apply_links, check_link
@@ -93,11 +93,10 @@ def stream_files(repository: Repository, contents: Contents) -> Iterator[StreamF
 
 
 def broken(repository: Repository, contents: Contents) -> Iterator[Wrong]:
-    """Yield the files that nothing leads to: what was before them is missing."""
+    """Yield the files that nothing leads to, where it is not retention that left them so."""
     place = stream_place(repository)
     chain = chain_of(place, contents.stream)
-    reached = set(restorable(chain))
-    lost = [link for link in chain.links if link.max_txid not in reached]
+    lost = _lost(chain)
     if lost:
         first = min(lost, key=lambda link: (link.min_txid, link.level))
         yield Wrong(repository, first.object, _missing(chain, first, len(lost)))
@@ -157,6 +156,31 @@ def prove_newest(repository: Repository, contents: Contents) -> Newest:
         return Newest(objects, unproven)
     reason = "no database checksum stands beside the stream's files"
     return Newest(objects, (Unproven(name, reason), *unproven))
+
+
+def _lost(chain: Chain) -> list[Link]:
+    """
+    Return the files that nothing leads to.
+
+    Not those that retention leaves behind: what a merged file that can be reached has too, and
+    what is older than all that can be restored.
+    """
+    known = restorable(chain)
+    reached = set(known)
+    merged = [link for link in chain.links if 0 < link.level < BASE_LEVEL]
+    merged = [link for link in merged if link.max_txid in reached]
+    return [
+        link
+        for link in chain.links
+        if link.max_txid not in reached
+        and not (known and link.max_txid < known[0])
+        and not any(
+            one.level > link.level
+            and one.min_txid <= link.min_txid
+            and one.max_txid >= link.max_txid
+            for one in merged
+        )
+    ]
 
 
 def _missing(chain: Chain, first: Link, count: int) -> GapFound:
