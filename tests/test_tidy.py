@@ -108,6 +108,7 @@ ONLY_IN: dict[str, set[str]] = {
     "apprise": {"notify/channels.py"},
     "isal": {"codec/gzip.py"},
     "lz4": {"ltx/frames.py", "stream/inflate.py"},
+    "yaml": {"cli/import.py"},
     "rich": {"cli/progress.py"},
     "click": {"cli"},
     "msgspec": {"repository/manifest.py", "repository/marks.py"},
@@ -116,7 +117,7 @@ ONLY_IN: dict[str, set[str]] = {
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "ProcessPoolExecutor", "Popen", "fork"}
 CLOCK_READERS = {"now", "utcnow", "today"}
 #: Imported in functions only: an extra, or too slow to be loaded for nothing.
-ALWAYS_LATE = {"boto3", "botocore", "docker", "apprise"}
+ALWAYS_LATE = {"boto3", "botocore", "docker", "apprise", "yaml"}
 #: State, where the rest are values.
 STATEFUL = {"Fetched"}
 BAD_NAMES = re.compile(r"(^|_)(utils?|helpers?|common|misc|manager)(_|$)")

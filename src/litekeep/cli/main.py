@@ -51,6 +51,7 @@ COMMANDS = {
     "accept": "Say that a suspect snapshot is fine.",
     "dump": "Write a database as SQL text.",
     "notify": "Tell people, as a test, or that a unit of systemd failed.",
+    "import": "Turn Litestream's configuration into ours.",
     "init": "Write a commented configuration.",
     "install": "Install the schedule, for systemd or cron.",
     "uninstall": "Remove the schedule.",

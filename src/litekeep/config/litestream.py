@@ -1,0 +1,355 @@
+"""
+Litestream's configuration, 0.3 or 0.5, as ours.
+
+    dbs[].path                          [[database]] path
+    dbs[].replica, dbs[].replicas[]     [[store]], one each, with how to reach it
+    retention                           keep = { within = "..." } of the store
+    ${NAME} in a secret                 { env = "NAME" }
+    ${NAME} elsewhere                   what it holds now
+    a secret in plain text              { env = "..." }, and a note to set that variable
+
+Every other key becomes a note that says why it has no counterpart, or what is in its place.  A
+secret in plain text is neither copied nor shown.
+
+The new stores lie where Litestream's did.  Nothing is mixed: what Litekeep writes there bears
+dates, or lies below the database's name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+from litekeep.config.litestream_keys import DATABASE_KEYS, GLOBAL_KEYS, REPLICA_KEYS, SECRETS
+from litekeep.config.template import toml_text
+from litekeep.config.values import is_name
+from litekeep.errors import ConfigError
+
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+#: Hosts that name bucket and server at once; Litestream takes them apart, and so do we.
+_HOSTS = (
+    (r"(?P<bucket>.+)\.s3[.-](?P<region>[^.]+)\.amazonaws\.com", None),
+    (r"(?P<bucket>.+)\.s3\.amazonaws\.com", None),
+    (r"(?P<bucket>.+)\.(?P<host>s3\.(?P<region>[^.]+)\.backblazeb2\.com)", "https"),
+    (r"(?P<bucket>.+)\.(?P<host>(?P<region>[^.]+)\.digitaloceanspaces\.com)", "https"),
+    (r"(?P<bucket>.+)\.(?P<host>(?P<region>[^.]+)\.linodeobjects\.com)", "https"),
+    (r"(?P<bucket>.+)\.(?P<host>s3\.(?P<region>[^.]+)\.scw\.cloud)", "https"),
+    (r"(?P<bucket>.+)\.(?P<host>s3\.filebase\.com)", "https"),
+    (r"(?P<bucket>.+)\.(?P<host>localhost(?::\d+)?)", "http"),
+)
+_NO_STORE = "Litekeep has no such store: copy to a folder or a bucket instead."
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A key without counterpart, where it stands, and one line about it."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Our configuration's text, and what it does not carry over."""
+
+    text: str
+    database_count: int
+    notes: tuple[Note, ...]
+
+
+def import_litestream(document: object, environ: Mapping[str, str]) -> Imported:
+    """
+    Return our configuration for Litestream's.
+
+    Args:
+        document: What its YAML holds.
+
+        environ: What variables outside of secrets stand for.
+
+    Raises:
+        ConfigError: It is none of Litestream's, lists no database, or a variable is not set.
+    """
+    return _Importer(environ).run(document)
+
+
+@dataclass(slots=True)
+class _Importer:
+    environ: Mapping[str, str]
+    notes: list[Note] = field(default_factory=list)
+    sections: list[str] = field(default_factory=list)
+    databases: list[str] = field(default_factory=list)
+    stores: list[str] = field(default_factory=list)
+
+    def run(self, document: object) -> Imported:
+        whole = _mapping(document, "the file")
+        for key in whole:
+            if key in GLOBAL_KEYS:
+                self._note(key, GLOBAL_KEYS[key])
+            elif key not in ("dbs", "snapshot", *REPLICA_KEYS, *SECRETS, *_REACHING):
+                self._note(key, "not a key of Litestream that is known here.")
+        defaults = {key: value for key, value in whole.items() if key in {*_REACHING, *SECRETS}}
+        self._note_known(whole, "", REPLICA_KEYS)
+        retention = self._snapshot(whole.get("snapshot"), "snapshot")
+        for number, found in enumerate(_sequence(whole.get("dbs"), "dbs")):
+            self._database(_mapping(found, f"dbs[{number}]"), number, defaults, retention)
+        if not self.databases:
+            raise ConfigError(
+                "it lists no database with a path",
+                hint="litekeep init FOLDER looks for databases, and writes a configuration.",
+            )
+        head = (
+            "# Made from Litestream's configuration.  Relative paths start from the folder of this "
+            "file.\n# Try it with: litekeep backup --dry-run\n"
+        )
+        text = "\n".join([head, *self.sections])
+        return Imported(text, len(self.databases), tuple(self.notes))
+
+    def _database(
+        self,
+        found: Mapping[str, Any],
+        number: int,
+        defaults: Mapping[str, Any],
+        retention: str | None,
+    ) -> None:
+        where = f"dbs[{number}]"
+        self._note_known(found, f"{where}.", DATABASE_KEYS)
+        if not isinstance(found.get("path"), str):
+            return
+        path = self._text(found["path"], f"{where}.path").removeprefix("sqlite3://")
+        path = path.removeprefix("sqlite://").removeprefix("file://")
+        stem = PurePosixPath(path).stem
+        name = _fresh(stem if is_name(stem) else "database", self.databases)
+        self.databases.append(name)
+        retention = self._snapshot(found.get("snapshot"), f"{where}.snapshot") or retention
+        replicas = [
+            (f"{where}.replicas[{at}]", item)
+            for at, item in enumerate(_sequence(found.get("replicas"), f"{where}.replicas"))
+        ]
+        if found.get("replica") is not None:
+            replicas.append((f"{where}.replica", found["replica"]))
+        stores = []
+        for place, replica in replicas:
+            store = self._store(_replica(replica, place), place, name, defaults, retention)
+            stores += [store] if store is not None else []
+        lines = [f"path = {toml_text(path)}", f"name = {toml_text(name)}"]
+        if stores:
+            lines.append(f"stores = [{', '.join(map(toml_text, stores))}]")
+        else:
+            self._note(where, "no store is left: its backups go to a folder beside it.")
+        self.sections.append("[[database]]\n" + "\n".join(lines) + "\n")
+
+    def _store(
+        self,
+        own: Mapping[str, Any],
+        where: str,
+        database: str,
+        defaults: Mapping[str, Any],
+        retention: str | None,
+    ) -> str | None:
+        """Write a replica's store; return its name, or None where we have none of its kind."""
+        self._note_known(own, f"{where}.", REPLICA_KEYS)
+        values = {**defaults, **own}
+        reached = self._reached(values, where)
+        if reached is None:
+            return None
+        wanted = own.get("name")
+        scheme, mark, _ = str(reached["url"]).partition("://")
+        kind = scheme if mark else "local"
+        name = wanted if isinstance(wanted, str) and is_name(wanted) else f"{database}-{kind}"
+        name = _fresh(name, self.stores)
+        self.stores.append(name)
+        lines = [f"name = {toml_text(name)}"]
+        for key, value in reached.items():
+            lines.append(f"{key} = {_toml(value)}")
+        if kind == "s3":
+            lines += self._secrets(values, where)
+        elif kind == "az" and values.get("account-key") is not None:
+            lines.append(self._secret("account-key", values, where))
+        if own.get("retention") is not None:
+            retention = self._duration(own["retention"], f"{where}.retention")
+        if retention is not None:
+            lines.append(f"keep = {{ within = {toml_text(retention)} }}")
+        self.sections.append("[[store]]\n" + "\n".join(lines) + "\n")
+        return name
+
+    def _reached(self, values: Mapping[str, Any], where: str) -> dict[str, str | bool] | None:
+        """Return the URL of a replica's store and how to reach it, by our keys."""
+        text = {
+            key: self._text(str(value), f"{where}.{key}")
+            for key, value in values.items()
+            if key in _REACHING and not isinstance(value, bool) and value is not None
+        }
+        url = text.get("url", "")
+        parts = urlsplit(url)
+        kind = parts.scheme if "://" in url else text.get("type", "file")
+        path = text.get("path", parts.path if "://" in url else url)
+        if kind == "file":
+            return {"url": path}
+        bucket = text.get("bucket", parts.netloc)
+        inside = path.strip("/")
+        place = f"{bucket}/{quote(inside)}" if inside else bucket
+        if kind == "gs":
+            return {"url": f"gs://{place}"}
+        if kind == "abs":
+            account, _, container = bucket.rpartition("@")
+            reached: dict[str, str | bool] = {
+                "url": f"az://{container}/{quote(inside)}".rstrip("/")
+            }
+            if account := text.get("account-name", account):
+                reached["account"] = account
+            return reached
+        if kind != "s3":
+            self._note(f"{where}.type", f"{kind}: {_NO_STORE}")
+            return None
+        return self._s3(values, text, bucket, inside, dict(parse_qsl(parts.query)))
+
+    def _s3(
+        self,
+        values: Mapping[str, Any],
+        text: Mapping[str, str],
+        bucket: str,
+        inside: str,
+        query: Mapping[str, str],
+    ) -> dict[str, str | bool]:
+        endpoint = text.get("endpoint", query.get("endpoint", ""))
+        region = text.get("region", query.get("region", ""))
+        for pattern, scheme in _HOSTS:
+            match = re.fullmatch(pattern, bucket)
+            if match is not None:
+                found = match.groupdict()
+                bucket, region = found["bucket"], region or found.get("region") or ""
+                endpoint = endpoint or (f"{scheme}://{found['host']}" if scheme else "")
+                break
+        if endpoint and "://" not in endpoint:
+            endpoint = f"https://{endpoint}"
+        reached: dict[str, str | bool] = {
+            "url": f"s3://{bucket}/{quote(inside)}" if inside else f"s3://{bucket}"
+        }
+        reached |= {"endpoint": endpoint} if endpoint else {}
+        reached |= {"region": region} if region else {}
+        style = values.get("force-path-style", query.get("forcePathStyle"))
+        if style is not None:
+            reached["path_style"] = str(style).lower() == "true"
+        if key := text.get("sse-kms-key-id"):
+            reached |= {"encryption": "aws:kms", "kms_key_id": key}
+        if storage_class := text.get("storage-class"):
+            reached["storage_class"] = storage_class
+        return reached
+
+    def _secrets(self, values: Mapping[str, Any], where: str) -> list[str]:
+        keys = ("access-key-id", "secret-access-key", "session-token")
+        return [self._secret(key, values, where) for key in keys if values.get(key) is not None]
+
+    def _secret(self, key: str, values: Mapping[str, Any], where: str) -> str:
+        ours = key.replace("-", "_")
+        match = _VARIABLE.fullmatch(str(values[key]).strip())
+        if match is not None:
+            variable = match[1] or match[2]
+        else:
+            variable = SECRETS[key]
+            self._note(
+                f"{where}.{key}",
+                f"it stands there in plain text, and is not copied: set {variable} in the "
+                "environment, or write { file = ... } in its place.",
+            )
+        return f"{ours} = {{ env = {toml_text(variable)} }}"
+
+    def _snapshot(self, found: object, where: str) -> str | None:
+        """Return how long snapshots stay, as 0.5 says it."""
+        if found is None:
+            return None
+        values = _mapping(found, where)
+        if "interval" in values:
+            self._note(f"{where}.interval", REPLICA_KEYS["snapshot-interval"])
+        if values.get("retention") is None:
+            return None
+        return self._duration(values["retention"], f"{where}.retention")
+
+    def _duration(self, found: object, where: str) -> str | None:
+        text = self._text(str(found), where)
+        if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
+            self._note(where, f"{text!r} is no duration: see keep in the store.")
+            return None
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
+        for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+            if seconds and seconds % size == 0:
+                return f"{int(seconds // size)}{unit}"
+        return f"{seconds:g}s"
+
+    def _text(self, text: str, where: str) -> str:
+        """Return *text* with its variables as they are now."""
+
+        def value(match: re.Match[str]) -> str:
+            name = match[1] or match[2]
+            if name not in self.environ:
+                raise ConfigError(
+                    f"{where}: the environment variable {name} is not set",
+                    hint="Set it for this command: outside of secrets our configuration holds "
+                    "values, and no variables.",
+                )
+            return self.environ[name]
+
+        expanded = _VARIABLE.sub(value, text)
+        if expanded != text:
+            self._note(where, f"the variables in {text} are written down as they are now.")
+        return expanded
+
+    def _note_known(self, found: Mapping[str, Any], before: str, known: Mapping[str, str]) -> None:
+        for key in found:
+            if key in known:
+                self._note(f"{before}{key}", known[key])
+            elif before and key not in _OURS:
+                self._note(f"{before}{key}", "not a key of Litestream that is known here.")
+
+    def _note(self, key: str, text: str) -> None:
+        note = Note(key, text)
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+#: Keys that say where a replica lies and how it is reached.
+_REACHING = (
+    *("url", "type", "path", "bucket", "endpoint", "region", "force-path-style"),
+    *("account-name", "sse-kms-key-id", "storage-class"),
+)
+_OURS = {*_REACHING, *SECRETS, "name", "retention", "replica", "replicas", "snapshot"}
+
+
+def _replica(found: object, where: str) -> Mapping[str, Any]:
+    return {"url": found} if isinstance(found, str) else _mapping(found, where)
+
+
+def _mapping(found: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise ConfigError(
+            f"{where} is not what Litestream's configuration has there: a mapping",
+            hint="Check the path, and the file with litestream databases.",
+        )
+    return found
+
+
+def _sequence(found: object, where: str) -> Iterator[object]:
+    if found is not None and not isinstance(found, list):
+        raise ConfigError(
+            f"{where} is not what Litestream's configuration has there: a list",
+            hint="Check the path, and the file with litestream databases.",
+        )
+    return iter(found or ())
+
+
+def _toml(value: str | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else toml_text(value)
+
+
+def _fresh(wanted: str, taken: Sequence[str]) -> str:
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
