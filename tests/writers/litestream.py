@@ -21,6 +21,11 @@ from pathlib import Path
 from tests.servers.process import running
 
 PROGRAM = Path(sys.prefix, "bin", "litestream")
+#: Litestream 0.3, where tests/servers/install put it.
+OLD_PROGRAM = Path(
+    os.environ.get("LITEKEEP_SERVERS", Path(__file__).parents[2] / ".servers"),
+    "litestream-0.3/bin/litestream",
+)
 TXID_SECONDS_MAX = 30.0
 
 
