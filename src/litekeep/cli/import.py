@@ -15,6 +15,7 @@ from litekeep.config.file import read_text
 from litekeep.config.litestream import Imported, import_litestream
 from litekeep.engine.target import refuse_target, whole_file
 from litekeep.errors import ConfigError, MissingExtra, NotFound, TargetExists
+from litekeep.opening import refuse_url
 from litekeep.paths import exists, full_path, is_file
 
 _SIZE_MAX = 1 << 20
@@ -48,7 +49,8 @@ def command(file: Path, target: Path, is_dry_run: bool, options: Options) -> Non
             raise TargetExists(f"{target} exists", hint="Choose another path with --output.")
     imported = _imported(file)
     # What we write must be what we would read.
-    read_text(imported.text, target, os.environ)
+    for store in read_text(imported.text, target, os.environ).stores:
+        refuse_url(store.url)
     for note in imported.notes:
         output.line(
             f"warning: {output.printable(note.key)}: {output.printable(note.text)}", is_error=True
