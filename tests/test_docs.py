@@ -288,7 +288,7 @@ def test_the_dependencies_are_those_of_the_lock():
         re.findall(r"^([a-z0-9-]+)==", (TOP / "requirements/runtime.txt").read_text(), re.MULTILINE)
     )
     wanted = [*project["dependencies"], *project["optional-dependencies"]["aws"]]
-    for extra in ("docker", "notify"):
+    for extra in ("docker", "litestream", "notify"):
         wanted += project["optional-dependencies"][extra]
 
     names = {re.split(r"[><=;\[ ]", item)[0].replace(".", "-") for item in wanted}
@@ -304,7 +304,7 @@ def test_no_address_of_an_index_is_in_the_lock():
 def test_every_module_imported_is_declared():
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    optional = [*extras["aws"], *extras["docker"], *extras["notify"]]
+    optional = [*extras["aws"], *extras["docker"], *extras["litestream"], *extras["notify"]]
     declared = " ".join([*project["dependencies"], *optional]).replace("-", "_")
     found = {
         ((isinstance(node, ast.ImportFrom) and node.module) or alias.name).split(".")[0]

@@ -49,7 +49,8 @@ def test_the_wheel_says_version_licence_and_extras(wheel: Path):
     assert f"\nVersion: {VERSION}\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
     assert {
-        f"\nProvides-Extra: {extra}\n" in metadata for extra in ("aws", "docker", "notify", "all")
+        f"\nProvides-Extra: {extra}\n" in metadata
+        for extra in ("aws", "docker", "litestream", "notify", "all")
     } == {True}
 
 

@@ -33,7 +33,7 @@ from litekeep.units import parse_share, show_size
     "--sample",
     metavar="SHARE",
     default="100%",
-    help="Read this share, e.g. 10%, of the snapshots: those not read for longest.",
+    help="Read this share, e.g. 10%, of the snapshots and files: those not read for longest.",
 )
 @database_option
 @common_options
@@ -81,7 +81,6 @@ def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
     return {
         "database": database,
         "checked": result.checked,
-        "stream_files": result.stream_file_count,
         "bytes": result.bytes,
         "ok": result.failure is None,
         "unproven": [one.name for one in result.unproven],
@@ -95,6 +94,7 @@ def as_json(result: VerifyResult, database: str) -> dict[str, Any]:
             for damage in result.damaged
         ],
         "lacking": [lack_fields(lack) for lack in result.lacks],
+        "stream_files": result.stream_file_count,
     }
 
 

@@ -66,12 +66,12 @@ class Shipper:
 
             StoreError: It does not answer.
         """
+        self.position = self.head = None
         chain = read_chain(self.place)
         refuse_foreign(self.place, chain, takes_over=self._takes_over)
         self._probe()
         if self.place.store.staging is not None:  # elsewhere a create leaves nothing half done
             self.place.store.clean()
-        self.position = self.head = None
         self._checksum = self._time_ms = None
         if chain.links:
             last = max(chain.links, key=lambda link: (link.max_txid, -link.level))
