@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -78,13 +78,15 @@ def import_litestream(document: object, environ: Mapping[str, str]) -> Imported:
     return _Importer(environ).run(document)
 
 
-@dataclass(slots=True)
 class _Importer:
-    environ: Mapping[str, str]
-    notes: list[Note] = field(default_factory=list)
-    sections: list[str] = field(default_factory=list)
-    databases: list[str] = field(default_factory=list)
-    stores: list[str] = field(default_factory=list)
+    """What was written and noted so far."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._notes: list[Note] = []
+        self._sections: list[str] = []
+        self._databases: list[str] = []
+        self._stores: list[str] = []
 
     def run(self, document: object) -> Imported:
         whole = _mapping(document, "the file")
@@ -98,7 +100,7 @@ class _Importer:
         retention = self._snapshot(whole.get("snapshot"), "snapshot")
         for number, found in enumerate(_sequence(whole.get("dbs"), "dbs")):
             self._database(_mapping(found, f"dbs[{number}]"), number, defaults, retention)
-        if not self.databases:
+        if not self._databases:
             raise ConfigError(
                 "it lists no database with a path",
                 hint="litekeep init FOLDER looks for databases, and writes a configuration.",
@@ -107,8 +109,8 @@ class _Importer:
             "# Made from Litestream's configuration.  Relative paths start from the folder of this "
             "file.\n# Try it with: litekeep backup --dry-run\n"
         )
-        text = "\n".join([head, *self.sections])
-        return Imported(text, len(self.databases), tuple(self.notes))
+        text = "\n".join([head, *self._sections])
+        return Imported(text, len(self._databases), tuple(self._notes))
 
     def _database(
         self,
@@ -124,8 +126,8 @@ class _Importer:
         path = self._text(found["path"], f"{where}.path").removeprefix("sqlite3://")
         path = path.removeprefix("sqlite://").removeprefix("file://")
         stem = PurePosixPath(path).stem
-        name = _fresh(stem if is_name(stem) else "database", self.databases)
-        self.databases.append(name)
+        name = _fresh(stem if is_name(stem) else "database", self._databases)
+        self._databases.append(name)
         retention = self._snapshot(found.get("snapshot"), f"{where}.snapshot") or retention
         replicas = [
             (f"{where}.replicas[{at}]", item)
@@ -142,7 +144,7 @@ class _Importer:
             lines.append(f"stores = [{', '.join(map(toml_text, stores))}]")
         else:
             self._note(where, "no store is left: its backups go to a folder beside it.")
-        self.sections.append("[[database]]\n" + "\n".join(lines) + "\n")
+        self._sections.append("[[database]]\n" + "\n".join(lines) + "\n")
 
     def _store(
         self,
@@ -162,8 +164,8 @@ class _Importer:
         scheme, mark, _ = str(reached["url"]).partition("://")
         kind = scheme if mark else "local"
         name = wanted if isinstance(wanted, str) and is_name(wanted) else f"{database}-{kind}"
-        name = _fresh(name, self.stores)
-        self.stores.append(name)
+        name = _fresh(name, self._stores)
+        self._stores.append(name)
         lines = [f"name = {toml_text(name)}"]
         for key, value in reached.items():
             lines.append(f"{key} = {_toml(value)}")
@@ -175,7 +177,7 @@ class _Importer:
             retention = self._duration(own["retention"], f"{where}.retention")
         if retention is not None:
             lines.append(f"keep = {{ within = {toml_text(retention)} }}")
-        self.sections.append("[[store]]\n" + "\n".join(lines) + "\n")
+        self._sections.append("[[store]]\n" + "\n".join(lines) + "\n")
         return name
 
     def _reached(self, values: Mapping[str, Any], where: str) -> dict[str, str | bool] | None:
@@ -287,13 +289,13 @@ class _Importer:
 
         def value(match: re.Match[str]) -> str:
             name = match[1] or match[2]
-            if name not in self.environ:
+            if name not in self._environ:
                 raise ConfigError(
                     f"{where}: the environment variable {name} is not set",
                     hint="Set it for this command: outside of secrets our configuration holds "
                     "values, and no variables.",
                 )
-            return self.environ[name]
+            return self._environ[name]
 
         expanded = _VARIABLE.sub(value, text)
         if expanded != text:
@@ -309,8 +311,8 @@ class _Importer:
 
     def _note(self, key: str, text: str) -> None:
         note = Note(key, text)
-        if note not in self.notes:
-            self.notes.append(note)
+        if note not in self._notes:
+            self._notes.append(note)
 
 
 #: Keys that say where a replica lies and how it is reached.

@@ -39,7 +39,7 @@ from litekeep.stream.spool import Note, Spool, Spooled, read_time, time_of
 class Shipper:
     """Puts what is captured into one store, in order."""
 
-    def __init__(self, place: Place, spool: Spool, *, takes_over: bool = False) -> None:
+    def __init__(self, place: Place, spool: Spool, takes_over: bool = False) -> None:
         self.place = place
         self._takes_over = takes_over
         self.tag = hashlib.sha256(f"{place.store.address} {place.root}".encode()).hexdigest()[:8]
