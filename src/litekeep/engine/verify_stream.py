@@ -107,10 +107,9 @@ def broken(repository: Repository, contents: Contents) -> Iterator[Wrong]:
                 repository,
                 unreachable[0].object,
                 GapFound(
-                    f"{len(unreachable)} segments of generation {generation.name} have no "
-                    f"snapshot, or lack a segment, before them: {unreachable[0].object} is the "
-                    "first",
-                    hint="They cannot be restored; litekeep list shows what can.",
+                    f"nothing leads to {unreachable[0].object}: a snapshot or a segment before "
+                    f"it is missing; with it {len(unreachable)} cannot be restored",
+                    hint="litekeep list shows what can be restored.",
                 ),
             )
 

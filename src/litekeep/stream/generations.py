@@ -91,8 +91,15 @@ class Generation:
                 yield OldBranch(self, snapshot, first, end, name, last.modified)
 
     def unreachable(self) -> tuple[Segment, ...]:
-        """Return the segments that no snapshot leads to: something before them is missing."""
+        """
+        Return the segments that no snapshot leads to: something before them is missing.
+
+        Not those before the first snapshot's index: retention leaves such behind.
+        """
         reached = [False] * len(self.segments)
+        if self.snapshots:
+            old = self._first_of(self.snapshots[0].index)
+            reached[:old] = [True] * old
         for branch in self.branches():
             reached[branch.first : branch.end] = [True] * (branch.end - branch.first)
         return tuple(one for one, is_it in zip(self.segments, reached, strict=True) if not is_it)
