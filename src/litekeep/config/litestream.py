@@ -4,6 +4,7 @@ Litestream's configuration, 0.3 or 0.5, as ours.
     dbs[].path                          [[database]] path
     dbs[].replica, dbs[].replicas[]     [[store]], one each, with how to reach it
     retention                           keep = { within = "..." } of the store
+    sync-interval                       [stream] sync_interval, the shortest of them
     ${NAME} in a secret                 { env = "NAME" }
     ${NAME} elsewhere                   what it holds now
     a secret in plain text              { env = "..." }, and a note to set that variable
@@ -24,6 +25,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
+from litekeep.config.litestream_bucket import bucket_of
 from litekeep.config.litestream_keys import DATABASE_KEYS, GLOBAL_KEYS, REPLICA_KEYS, SECRETS
 from litekeep.config.template import toml_text
 from litekeep.config.values import is_name
@@ -32,17 +34,8 @@ from litekeep.errors import ConfigError
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-#: Hosts that name bucket and server at once; Litestream takes them apart, and so do we.
-_HOSTS = (
-    (r"(?P<bucket>.+)\.s3[.-](?P<region>[^.]+)\.amazonaws\.com", None),
-    (r"(?P<bucket>.+)\.s3\.amazonaws\.com", None),
-    (r"(?P<bucket>.+)\.(?P<host>s3\.(?P<region>[^.]+)\.backblazeb2\.com)", "https"),
-    (r"(?P<bucket>.+)\.(?P<host>(?P<region>[^.]+)\.digitaloceanspaces\.com)", "https"),
-    (r"(?P<bucket>.+)\.(?P<host>(?P<region>[^.]+)\.linodeobjects\.com)", "https"),
-    (r"(?P<bucket>.+)\.(?P<host>s3\.(?P<region>[^.]+)\.scw\.cloud)", "https"),
-    (r"(?P<bucket>.+)\.(?P<host>s3\.filebase\.com)", "https"),
-    (r"(?P<bucket>.+)\.(?P<host>localhost(?::\d+)?)", "http"),
-)
+#: What sync_interval allows.
+_SYNC_MIN, _SYNC_MAX = 0.05, 3600.0
 _NO_STORE = "Litekeep has no such store: copy to a folder or a bucket instead."
 
 
@@ -87,16 +80,25 @@ class _Importer:
         self._sections: list[str] = []
         self._databases: list[str] = []
         self._stores: list[str] = []
+        self._sync_intervals: list[float] = []
 
     def run(self, document: object) -> Imported:
         whole = _mapping(document, "the file")
         for key in whole:
             if key in GLOBAL_KEYS:
                 self._note(key, GLOBAL_KEYS[key])
-            elif key not in ("dbs", "snapshot", *REPLICA_KEYS, *SECRETS, *_REACHING):
+            elif key not in (
+                "dbs",
+                "snapshot",
+                "sync-interval",
+                *REPLICA_KEYS,
+                *SECRETS,
+                *_REACHING,
+            ):
                 self._note(key, "not a key of Litestream that is known here.")
         defaults = {key: value for key, value in whole.items() if key in {*_REACHING, *SECRETS}}
         self._note_known(whole, "", REPLICA_KEYS)
+        self._sync_interval(whole, "")
         retention = self._snapshot(whole.get("snapshot"), "snapshot")
         for number, found in enumerate(_sequence(whole.get("dbs"), "dbs")):
             self._database(_mapping(found, f"dbs[{number}]"), number, defaults, retention)
@@ -109,6 +111,9 @@ class _Importer:
             "# Made from Litestream's configuration.  Relative paths start from the folder of this "
             "file.\n# Try it with: litekeep backup --dry-run\n"
         )
+        if self._sync_intervals:
+            shortest = min(self._sync_intervals)
+            self._sections.insert(0, f"[stream]\nsync_interval = {toml_text(_shown(shortest))}\n")
         text = "\n".join([head, *self._sections])
         return Imported(text, len(self._databases), tuple(self._notes))
 
@@ -156,6 +161,7 @@ class _Importer:
     ) -> str | None:
         """Write a replica's store; return its name, or None where we have none of its kind."""
         self._note_known(own, f"{where}.", REPLICA_KEYS)
+        self._sync_interval(own, f"{where}.")
         values = {**defaults, **own}
         reached = self._reached(values, where)
         if reached is None:
@@ -209,40 +215,7 @@ class _Importer:
         if kind != "s3":
             self._note(f"{where}.type", f"{kind}: {_NO_STORE}")
             return None
-        return self._s3(values, text, bucket, inside, dict(parse_qsl(parts.query)))
-
-    def _s3(
-        self,
-        values: Mapping[str, Any],
-        text: Mapping[str, str],
-        bucket: str,
-        inside: str,
-        query: Mapping[str, str],
-    ) -> dict[str, str | bool]:
-        endpoint = text.get("endpoint", query.get("endpoint", ""))
-        region = text.get("region", query.get("region", ""))
-        for pattern, scheme in _HOSTS:
-            match = re.fullmatch(pattern, bucket)
-            if match is not None:
-                found = match.groupdict()
-                bucket, region = found["bucket"], region or found.get("region") or ""
-                endpoint = endpoint or (f"{scheme}://{found['host']}" if scheme else "")
-                break
-        if endpoint and "://" not in endpoint:
-            endpoint = f"https://{endpoint}"
-        reached: dict[str, str | bool] = {
-            "url": f"s3://{bucket}/{quote(inside)}" if inside else f"s3://{bucket}"
-        }
-        reached |= {"endpoint": endpoint} if endpoint else {}
-        reached |= {"region": region} if region else {}
-        style = values.get("force-path-style", query.get("forcePathStyle"))
-        if style is not None:
-            reached["path_style"] = str(style).lower() == "true"
-        if key := text.get("sse-kms-key-id"):
-            reached |= {"encryption": "aws:kms", "kms_key_id": key}
-        if storage_class := text.get("storage-class"):
-            reached["storage_class"] = storage_class
-        return reached
+        return bucket_of(values, text, bucket, inside, dict(parse_qsl(parts.query)))
 
     def _secrets(self, values: Mapping[str, Any], where: str) -> list[str]:
         keys = ("access-key-id", "secret-access-key", "session-token")
@@ -273,16 +246,27 @@ class _Importer:
             return None
         return self._duration(values["retention"], f"{where}.retention")
 
+    def _sync_interval(self, found: Mapping[str, Any], before: str) -> None:
+        if found.get("sync-interval") is None:
+            return
+        where = f"{before}sync-interval"
+        seconds = self._seconds(found["sync-interval"], where)
+        if seconds is None:
+            return
+        self._sync_intervals.append(min(max(seconds, _SYNC_MIN), _SYNC_MAX))
+        if self._sync_intervals[-1] != seconds:
+            self._note(where, "sync_interval lies between 50ms and 1h.")
+
     def _duration(self, found: object, where: str) -> str | None:
+        seconds = self._seconds(found, where)
+        return None if seconds is None else _shown(seconds)
+
+    def _seconds(self, found: object, where: str) -> float | None:
         text = self._text(str(found), where)
         if not re.fullmatch(rf"(?:{_DURATION.pattern})+", text):
-            self._note(where, f"{text!r} is no duration: see keep in the store.")
+            self._note(where, f"{text!r} is no duration, and is left out.")
             return None
-        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
-        for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-            if seconds and seconds % size == 0:
-                return f"{int(seconds // size)}{unit}"
-        return f"{seconds:g}s"
+        return sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(text))
 
     def _text(self, text: str, where: str) -> str:
         """Return *text* with its variables as they are now."""
@@ -320,7 +304,16 @@ _REACHING = (
     *("url", "type", "path", "bucket", "endpoint", "region", "force-path-style"),
     *("account-name", "sse-kms-key-id", "storage-class"),
 )
-_OURS = {*_REACHING, *SECRETS, "name", "retention", "replica", "replicas", "snapshot"}
+_OURS = {
+    *_REACHING,
+    *SECRETS,
+    "name",
+    "retention",
+    "sync-interval",
+    "replica",
+    "replicas",
+    "snapshot",
+}
 
 
 def _replica(found: object, where: str) -> Mapping[str, Any]:
@@ -347,6 +340,19 @@ def _sequence(found: object, where: str) -> Iterator[object]:
 
 def _toml(value: str | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else toml_text(value)
+
+
+def _shown(seconds: float) -> str:
+    """
+    Return a duration as our configuration has it.
+
+    >>> _shown(259200), _shown(5400), _shown(1.5), _shown(0.05)
+    ('3d', '90m', '1500ms', '50ms')
+    """
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if seconds and seconds % size == 0:
+            return f"{int(seconds // size)}{unit}"
+    return f"{round(seconds * 1000)}ms"
 
 
 def _fresh(wanted: str, taken: Sequence[str]) -> str:

@@ -48,7 +48,6 @@ DATABASE_KEYS = {
 
 #: Of a replica, or for all replicas.
 REPLICA_KEYS = {
-    "sync-interval": "say it on the command line: litekeep stream --sync-interval.",
     "snapshot-interval": "schedule litekeep backup: litekeep install does.",
     "validation-interval": "schedule litekeep verify and litekeep drill: litekeep install does.",
     "retention-check-interval": "schedule litekeep prune, or set after_backup in [retention].",

@@ -48,9 +48,9 @@ def test_the_form_of_0_3_gives_a_store_for_each_replica():
     assert first.secret_access_key == SecretSource("env", "KEY")
     assert first.keep == KeepSettings(within=36 * 3600)
     assert second.keep is None
+    assert settings.stream.sync_interval == 1.0
     assert notes.keys() == {
         "dbs[0].busy-timeout",
-        "dbs[0].replicas[0].sync-interval",
         *(f"dbs[0].replicas[2].{key}" for key in ("host", "user", "password", "type")),
     }
 
@@ -121,6 +121,13 @@ def test_a_secret_in_plain_text_is_neither_copied_nor_shown():
     assert settings.stores[0].secret_access_key == SecretSource("env", "AWS_SECRET_ACCESS_KEY")
     assert "hidden" not in done.text + repr(done.notes)
     assert "set AWS_SECRET_ACCESS_KEY" in notes["dbs[0].replica.secret-access-key"]
+
+
+def test_the_shortest_sync_interval_counts_within_what_is_allowed():
+    replicas = [{"path": "/a", "sync-interval": "10s"}, {"path": "/b", "sync-interval": "1ms"}]
+    settings, notes, _ = imported({"dbs": [{"path": "/a.db", "replicas": replicas}]})
+    assert settings.stream.sync_interval == 0.05
+    assert notes.keys() == {"dbs[0].replicas[1].sync-interval"}
 
 
 def test_variables_outside_of_secrets_are_written_down_as_they_are_now():
