@@ -4,6 +4,8 @@ A stream that was merged and pruned restores as before: by us and by the real Li
 
 from __future__ import annotations
 
+from litekeep.engine.verify import verify
+from litekeep.repository.layout import Repository
 from litekeep.store.directory import DirectoryStore
 from litekeep.stream.chain import plan_links, read_chain, restorable
 from litekeep.stream.policy import StreamPolicy, Tier
@@ -82,3 +84,7 @@ def test_runs_of_cron_merge_and_prune_a_live_database(tmp_path):
     assert 5 < len(chain.txids()) < 20
     for txid in chain.txids():
         assert bytes_of(job.places[0], tmp_path, txid) == states[txid]
+    # Nothing that merging and pruning left looks damaged.
+    found = verify([Repository(job.places[0].store, "app")], state=tmp_path / "verified")
+    assert (found.failure, found.unproven) == (None, ())
+    assert found.stream_file_count == len(chain.links)
