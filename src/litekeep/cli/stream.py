@@ -51,7 +51,7 @@ def command(
     options: Options,
 ) -> int:
     """
-    Stream every commit of databases to their stores, until it is stopped.
+    Stream every commit to the stores, until it is stopped.
 
     DATABASE is as of litekeep backup; without it, all databases of the configuration are
     streamed. What is committed goes out at most once a second; while nothing is committed,
