@@ -144,3 +144,23 @@ def test_status_is_well_with_a_stream_alone_and_says_how_far_it_is(shell, app):
     (found,) = ran.json["databases"]
     assert (ran.code, found["health"]) == (0, "ok")
     assert [one["txid"] for one in found["streams"]] == [f"{1:016x}"]
+
+
+def test_two_databases_of_one_name_and_host_never_share_a_stream(shell, app):
+    """Else each would go on from the other, and a restore would give the one or the other."""
+    commit(app, 1)
+    assert shell.run("stream", "app.db", "--once", "--to", "kept", "--quiet").code == 0
+    (shell.folder / "other").mkdir()
+    with closing(sqlite3.connect(shell.folder / "other" / "app.db")) as other:
+        other.execute("CREATE TABLE t(a)")
+        other.commit()
+
+    ran = shell.run("stream", "other/app.db", "--once", "--to", "kept")
+    assert ran.code == 12
+    assert f"the stream of {shell.folder / 'app.db'}" in ran.err
+    assert "--take-over" in ran.err
+    assert len(list((shell.folder / "kept").rglob("*.ltx"))) == 1
+
+    assert shell.run("stream", "other/app.db", "--once", "--to", "kept", "--take-over").code == 0
+    assert shell.run("restore", "kept", "--output", "o.db").code == 0
+    assert count_in(shell.folder / "o.db") == 0

@@ -175,7 +175,7 @@ def test_another_host_takes_over_with_a_diff(app, path, tmp_path):
     shutil.copy(path, other)
     with Application(other) as there:
         there.run("INSERT INTO t(a) VALUES ('there')")
-    taken = replace(job, database=other, state=tmp_path / "other-state")
+    taken = replace(job, database=other, state=tmp_path / "other-state", host="other")
 
     result = stream_once(taken)
     assert result.stores[0].bytes < whole / 10
@@ -191,7 +191,7 @@ def test_a_host_that_comes_back_replaces_nothing(app, path, tmp_path):
         restored(job.places[0], other)
         with Application(other) as there:
             there.run("INSERT INTO t(a) VALUES ('there')")
-        stream_once(replace(job, database=other, state=tmp_path / "other-state"))
+        stream_once(replace(job, database=other, state=tmp_path / "other-state", host="other"))
         theirs = bytes_of(job.places[0], tmp_path, 2)
         app.run("INSERT INTO t(a) VALUES ('here')")
         end = monotonic() + 30

@@ -66,7 +66,8 @@ class Host:
 
     @property
     def job(self) -> StreamJob:
-        return StreamJob(self.path, "app", (self.place,), self.folder / "state")
+        name = self.folder.name
+        return StreamJob(self.path, "app", (self.place,), self.folder / "state", host=name)
 
     def commit(self, value: str) -> None:
         with contextlib.closing(sqlite3.connect(self.path, isolation_level=None)) as connection:

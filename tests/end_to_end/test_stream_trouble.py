@@ -67,7 +67,9 @@ def test_a_store_that_comes_back_with_another_history_is_led_here(app, path, tmp
     other = tmp_path / "other.db"
     shutil.copy(path, other)
     other.write_bytes(bytes_of(places[1], tmp_path))
-    theirs = replace(job, database=other, state=tmp_path / "other-state", places=places[1:])
+    theirs = replace(
+        job, database=other, state=tmp_path / "other-state", host="other", places=places[1:]
+    )
     with Application(other) as there:
         there.run("INSERT INTO t(a) VALUES ('there')")
     assert stream_once(theirs).stores[0].error is None
@@ -206,8 +208,9 @@ def test_a_lock_while_helping_loses_nothing_of_what_was_read(app, path, tmp_path
 
     with opened_stream(job, lambda *_: None) as stream:
         stream.begin()
-        app.run("INSERT INTO t(a) VALUES ('first')")
-        stream._look()
+        for value in ("helped", "read"):  # after help there is nothing to help with at first
+            app.run(f"INSERT INTO t(a) VALUES ('{value}')")
+            stream._look()
         app.run("INSERT INTO t(a) VALUES ('second')")
         monkeypatch.setattr(tail_module, "stable_log", busy_second_time)
         stream._look()

@@ -38,7 +38,10 @@ from litekeep.units import parse_duration, show_size
     "--sync-interval", metavar="TIME", help="Least time between two syncs: 50ms or more; else 1s."
 )
 @click.option(
-    "--take-over", "takes_over", is_flag=True, help="Go on with a stream that Litestream wrote."
+    "--take-over",
+    "takes_over",
+    is_flag=True,
+    help="Go on with a stream that another program, or another database, wrote.",
 )
 @common_options
 def command(

@@ -41,6 +41,7 @@ from litekeep.store.base import PIECE_SIZE_MAX, Blob, FileBody
 from litekeep.store.files import write_all
 from litekeep.store.temporary import temporary_file
 from litekeep.stream.chain import BASE_LEVEL, Link, Place
+from litekeep.stream.foreign import ORIGIN
 from litekeep.stream.history import History
 from litekeep.stream.policy import StreamPolicy
 from litekeep.stream.spool import PARTIAL_KEY
@@ -57,6 +58,7 @@ _CHECKSUM = "litekeep-database-checksum"
 _SHA256 = "litekeep-sha256"
 _GAP = "litekeep-gap-since"
 _TIME = "litestream-timestamp"
+_KEPT = (_TIME, _CHECKSUM, PARTIAL_KEY, ORIGIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +229,7 @@ def _metadata(members: Sequence[_Member], encoded: Encoded) -> dict[str, str]:
     """Return what stands beside the merged file: that of the newest, and the oldest gap."""
     newest = members[-1].metadata
     found = {_SHA256: encoded.sha256}
-    found |= {name: newest[name] for name in (_TIME, _CHECKSUM, PARTIAL_KEY) if name in newest}
+    found |= {name: newest[name] for name in _KEPT if name in newest}
     gap = next((one.metadata[_GAP] for one in members if _GAP in one.metadata), None)
     return found | ({_GAP: gap} if gap is not None else {})
 

@@ -4,8 +4,9 @@ A stream as values: what is to be streamed, what is told meanwhile, how it stand
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from litekeep.clock import Clock, Monotonic, monotonic, now
@@ -34,6 +35,7 @@ class StreamJob:
     policy: StreamPolicy = StreamPolicy()
     #: Whether to go on with a chain of another program's: see `foreign.py`.
     takes_over: bool = False
+    host: str = field(default_factory=lambda: os.uname().nodename)
     clock: Clock = now
     monotonic: Monotonic = monotonic
 

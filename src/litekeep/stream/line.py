@@ -135,12 +135,13 @@ def lines_of(
     clock: Clock,
     warn: Callable[[str, str | None], object],
     *,
-    takes_over: bool = False,
+    origin: str,
+    takes_over: bool,
 ) -> list[Line]:
     """Return a line for each place."""
     return [
         Line(
-            Shipper(place, spool, takes_over=takes_over),
+            Shipper(place, spool, origin=origin, takes_over=takes_over),
             Keeping(place, spool.folder, policy, clock=clock, warn=warn),
         )
         for place in places

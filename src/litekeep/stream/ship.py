@@ -31,7 +31,7 @@ from litekeep.ltx.encode import Encoder
 from litekeep.store.base import honours_conditions
 from litekeep.store.files import translated
 from litekeep.stream.chain import BASE_LEVEL, Chain, Link, Place, read_chain
-from litekeep.stream.foreign import refuse_foreign
+from litekeep.stream.foreign import ORIGIN, refuse_foreign
 from litekeep.stream.rebuild import read_checksum
 from litekeep.stream.spool import Note, Spool, Spooled, read_time, time_of
 
@@ -39,8 +39,11 @@ from litekeep.stream.spool import Note, Spool, Spooled, read_time, time_of
 class Shipper:
     """Puts what is captured into one store, in order."""
 
-    def __init__(self, place: Place, spool: Spool, takes_over: bool = False) -> None:
+    def __init__(
+        self, place: Place, spool: Spool, *, origin: str, takes_over: bool = False
+    ) -> None:
         self.place = place
+        self._origin = origin
         self._takes_over = takes_over
         self.tag = hashlib.sha256(f"{place.store.address} {place.root}".encode()).hexdigest()[:8]
         #: What was put so far, by this object.
@@ -68,7 +71,7 @@ class Shipper:
         """
         self.position = self.head = None
         chain = read_chain(self.place)
-        refuse_foreign(self.place, chain, takes_over=self._takes_over)
+        refuse_foreign(self.place, chain, self._origin, takes_over=self._takes_over)
         self._probe()
         if self.place.store.staging is not None:  # elsewhere a create leaves nothing half done
             self.place.store.clean()
@@ -151,7 +154,8 @@ class Shipper:
             note = replace(note, sha256=sha256, size=len(data), time_ms=time_ms)
         faults.reach(f"ship {name}")
         try:
-            store.put(name, data, create=True, metadata=note.metadata())
+            metadata = {**note.metadata(), ORIGIN: self._origin}
+            store.put(name, data, create=True, metadata=metadata)
         except NameTaken as error:
             if not self._is_there(name, note):
                 raise LeaseHeld(

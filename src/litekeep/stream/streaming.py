@@ -37,6 +37,7 @@ from litekeep.errors import (
 )
 from litekeep.store.base import FAILURES
 from litekeep.stream.capture import Capture
+from litekeep.stream.foreign import origin_of
 from litekeep.stream.job import StoreState, StreamJob, StreamResult, Tell, Told
 from litekeep.stream.keeping import Stopping
 from litekeep.stream.line import UNUSABLE, Line, lines_of
@@ -64,7 +65,13 @@ class Stream:
         self._capture = capture
         self._tell = tell
         self._lines = lines_of(
-            job.places, spool, job.policy, job.clock, self._warn, takes_over=job.takes_over
+            job.places,
+            spool,
+            job.policy,
+            job.clock,
+            self._warn,
+            origin=origin_of(job.database, job.host),
+            takes_over=job.takes_over,
         )
         self._changed = threading.Condition()
         self._is_stopping = False
