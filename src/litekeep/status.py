@@ -4,7 +4,8 @@ Whether each database is safe: a value, read from its stores, for people and for
     fail   nothing to restore; the newest good snapshot is too old, in all or in one
            store; a store does not answer
     warn   the newest snapshot is set aside (suspect, or its check failed); no drill
-           has proved one lately, where that is asked for
+           has proved one lately, where that is asked for; on this machine lies what a
+           killed backup left, or what a stream captured and no store got for minutes
     ok     neither
 
 The silence of a backup that has stopped is what nobody hears: this is to be asked from
@@ -17,18 +18,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Literal
 
 from litekeep.clock import Clock, now
+from litekeep.engine.local import Local, look_here
 from litekeep.engine.points import Points, RestorePoint, read_points
 from litekeep.engine.timeline import StreamEnd, stream_ends
 from litekeep.errors import LitekeepError, Stale
 from litekeep.repository.marks import Proof
 from litekeep.sources import Source
-from litekeep.units import show_duration
+from litekeep.units import show_duration, show_size
 from litekeep.when import is_ahead
 
 Health = Literal["ok", "warn", "fail"]
+
+#: How long a captured file may wait in the spool before that is said.
+SPOOLED_SECONDS_MAX = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,11 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseStatus:
-    """How one database stands; `failure` is what a failing health comes from."""
+    """
+    How one database stands; `failure` is what a failing health comes from.
+
+    `local` is what lies on this machine, None where that was not asked for or is not known.
+    """
 
     name: str
     path: str | None
@@ -51,9 +61,12 @@ class DatabaseStatus:
     last_proof: Proof | None
     failure: LitekeepError | None
     streams: tuple[StreamEnd, ...] = ()
+    local: Local | None = None
 
 
-def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> DatabaseStatus:
+def status_of(
+    source: Source, limits: Freshness, *, state: Path | None = None, clock: Clock = now
+) -> DatabaseStatus:
     """
     Look how a database stands; nothing raises, for that is an answer too.
 
@@ -62,20 +75,26 @@ def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> Datab
 
         limits: What is still fresh.
 
+        state: The folder for local state, if that is looked at too.
+
         clock: What ages count to.
     """
     path = str(source.database) if source.database is not None else None
+    local = None
+    if source.database is not None and state is not None:
+        local = look_here(source.database, source.name, state)
+    time = clock()
+    left_here = _left_here(local, time) if local is not None else []
     try:
         points = read_points(source.repositories)
     except LitekeepError as error:
-        reason = f"no store answers: {error.message}"
-        return DatabaseStatus(source.name, path, "fail", (reason,), None, None, error)
-    time = clock()
+        reasons = (f"no store answers: {error.message}", *left_here)
+        return DatabaseStatus(source.name, path, "fail", reasons, None, None, error, local=local)
     present = [point for point in points.points if not is_ahead(point.time, time)]
     good = [point for point in (*present, *points.points) if point.state in ("ok", "foreign")]
     failures = [f"{repository.store.url}: {error.message}" for repository, error in points.unread]
     failures += _stale(source, points, limits, time)
-    warnings = _set_aside(present)
+    warnings = _set_aside(present) + left_here
     proof = _last_proof(points, time)
     if limits.proof_seconds is not None:
         warnings += unproved(proof, limits.proof_seconds, time)
@@ -89,6 +108,7 @@ def status_of(source: Source, limits: Freshness, *, clock: Clock = now) -> Datab
         proof,
         _failure(source.name, points, failures),
         stream_ends(points),
+        local,
     )
 
 
@@ -125,6 +145,27 @@ def _set_aside(present: Sequence[RestorePoint]) -> list[str]:
     if present and present[0].state in ("suspect", "failed"):
         return [f"{present[0].name}, the newest, is {present[0].state}"]
     return []
+
+
+def _left_here(local: Local, time: datetime) -> list[str]:
+    """Return what of this machine's state somebody should know."""
+    found = []
+    if local.killed_count:
+        noun = "snapshot" if local.killed_count == 1 else "snapshots"
+        found.append(
+            f"a backup that was killed left {local.killed_count} unfinished {noun} to take back; "
+            "the next backup does it"
+        )
+    if local.spooled_since is not None:
+        age = (time - local.spooled_since) / timedelta(seconds=1)
+        if age > SPOOLED_SECONDS_MAX:
+            noun = "file" if local.spooled_count == 1 else "files"
+            found.append(
+                f"{local.spooled_count} captured {noun} ({show_size(local.spooled_size)}) for "
+                f"the stream's stores on this disk alone, the oldest for {show_duration(age)}: "
+                "look whether litekeep stream runs, and what it says"
+            )
+    return found
 
 
 def _last_proof(points: Points, time: datetime) -> Proof | None:

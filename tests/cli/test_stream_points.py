@@ -164,3 +164,24 @@ def test_two_databases_of_one_name_and_host_never_share_a_stream(shell, app):
     assert shell.run("stream", "other/app.db", "--once", "--to", "kept", "--take-over").code == 0
     assert shell.run("restore", "kept", "--output", "o.db").code == 0
     assert count_in(shell.folder / "o.db") == 0
+
+    assert found["local"] == {
+        "killed": {"count": 0, "since": None},
+        "spooled": {"count": 0, "size_bytes": 0, "since": None},
+    }
+
+
+def test_status_counts_what_a_stream_could_not_ship(shell, app):
+    commit(app, 1)
+    assert shell.run("stream", "app.db", "--once", "--quiet").code == 0
+    store = shell.folder / "app.db-backups"
+    away = store.rename(shell.folder / "away")
+    store.write_text("")
+    commit(app, 2)
+    assert shell.run("stream", "app.db", "--once", "--quiet").code != 0
+    store.unlink()
+    away.rename(store)
+
+    (found,) = shell.run("status", "app.db", "--json").json["databases"]
+    assert found["local"]["spooled"]["count"] == 1
+    assert found["local"]["spooled"]["since"] is not None

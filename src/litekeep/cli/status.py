@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
+import os
+from datetime import datetime, tzinfo
 from typing import Any
 
 import click
@@ -13,6 +14,8 @@ from litekeep.cli import output
 from litekeep.cli.options import Options, common_options, database_option, source_argument
 from litekeep.cli.points import point_fields, show_time
 from litekeep.cli.telling import told
+from litekeep.config.places import state_folder
+from litekeep.engine.local import Local
 from litekeep.sources import find_sources, load_settings, zone_of
 from litekeep.status import DatabaseStatus, Freshness, status_of
 
@@ -30,8 +33,10 @@ def command(source: str | None, database: str | None, options: Options) -> int:
     """
     settings = load_settings(options.config)
     limits = Freshness(settings.status.snapshot_within, settings.status.proof_within)
+    state = state_folder(settings, os.environ)
     with told("status", settings) as run:
-        found = [status_of(item, limits) for item in find_sources(settings, source, name=database)]
+        sources = find_sources(settings, source, name=database)
+        found = [status_of(item, limits, state=state) for item in sources]
         for status in found:
             run.ended(status.name, status.failure)
     if options.is_json:
@@ -81,4 +86,19 @@ def _as_json(item: DatabaseStatus) -> dict[str, Any]:
         }
         if proof
         else None,
+        "local": _local_fields(item.local) if item.local is not None else None,
+    }
+
+
+def _local_fields(local: Local) -> dict[str, Any]:
+    def time(since: datetime | None) -> str | None:
+        return output.iso(since) if since is not None else None
+
+    return {
+        "killed": {"count": local.killed_count, "since": time(local.killed_since)},
+        "spooled": {
+            "count": local.spooled_count,
+            "size_bytes": local.spooled_size,
+            "since": time(local.spooled_since),
+        },
     }

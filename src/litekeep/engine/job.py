@@ -113,6 +113,12 @@ def _translated(path: Path) -> Iterator[None]:
         raise write_failed(error, path) from error
 
 
+def key_of(name: str, database: str) -> str:
+    """Return what the files of a database in the folder for local state are called by."""
+    digest = hashlib.sha256(database.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{name}-{digest[:12]}"
+
+
 @contextlib.contextmanager
 def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
     """
@@ -130,7 +136,7 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
     """
     try:
         make_folders(state)
-        key = f"{name}-{hashlib.sha256(database.encode()).hexdigest()[:12]}"
+        key = key_of(name, database)
         descriptor = os.open(state / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno in NO_ROOM:

@@ -95,6 +95,29 @@ def lock_holders(path: Path, *, proc: Path = PROC) -> tuple[Process, ...]:
     return tuple(Process(i, _command(i, proc)) for i in sorted(ids) if i > 0 and i != os.getpid())
 
 
+def is_locked(path: Path, *, proc: Path = PROC) -> bool | None:
+    """
+    Say whether a process holds a lock on the file at *path*, without taking one.
+
+    The inode alone is compared: some file systems show another device there than `stat`.
+
+    Returns:
+        None where the system does not tell, or not of the processes outside this namespace.
+    """
+    try:
+        lines = (proc / "locks").read_text().splitlines()
+    except OSError:
+        return None
+    try:
+        inode = str(path.stat().st_ino)
+    except FileNotFoundError:
+        return False
+    fields = [line.split() for line in lines]
+    if any(len(each) >= 6 and each[5].rpartition(":")[2] == inode for each in fields):
+        return True
+    return None if _is_confined(proc) else False
+
+
 def named(names: Sequence[str], *, proc: Path = PROC) -> tuple[Process, ...]:
     """Return the processes whose program has one of *names*."""
     if not proc.is_dir():
