@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def allowed_of(key: Key) -> str:
         "timezone": 'the name of a time zone, such as "Europe/Berlin"',
         "secret": 'text, { env = "NAME" }, { file = "PATH" } or { ssm = "/PARAMETER" }',
         "size": 'a size, such as "16 GiB"',
-        "scalar": "text, a number, true or false",
+        "scalar": "text, a number that is finite, true or false",
         "share": 'a share, such as "50%"',
         "keep": "a table such as { last = 24, daily = 7, weekly = 5, monthly = 12 }",
         "duration": f'a duration, such as "90s" or "5 min"{_bounds(key)}',
@@ -173,6 +174,11 @@ def _is_number(key: Key, found: Any) -> bool:
     return isinstance(found, int) and not isinstance(found, bool) and _within(key, found)
 
 
+def _is_finite(found: Any) -> bool:
+    # Nothing is equal to nan, so that the question would fail for ever.
+    return isinstance(found, float) and math.isfinite(found)
+
+
 def _is_text(key: Key, found: Any) -> bool:
     return isinstance(found, str) and bool(found) and (not key.allowed or found in key.allowed)
 
@@ -220,6 +226,6 @@ _AS_THEY_ARE: dict[str, Callable[[Key, Any], bool]] = {
     "endpoint": lambda _, found: isinstance(found, str) and _is_endpoint(found),
     "name": lambda _, found: isinstance(found, str) and is_name(found),
     "prefix": lambda _, found: isinstance(found, str) and _is_prefix(found),
-    "scalar": lambda _, found: isinstance(found, bool | int | float | str),
+    "scalar": lambda _, found: isinstance(found, bool | int | str) or _is_finite(found),
     "timezone": lambda _, found: isinstance(found, str) and zone_named(found) is not None,
 }

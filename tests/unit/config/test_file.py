@@ -191,6 +191,10 @@ def test_an_empty_file_is_all_defaults():
         ('[[database]]\npath = "a"\nprefix = "../up"', 3, 'prefix is "../up"', "with / between"),
         ('[[database]]\npath = "a"\nstores = "disk"', 3, 'stores is "disk"', "a list of names"),
         ('[[database]]\npath = "/"', 2, "'', from the path, is no name", "Set database[1].name"),
+        *(
+            (f'[[drill.assert]]\nsql = "SELECT 1"\nexpect = {odd}', 3, "expect is", "finite")
+            for odd in ("nan", "-nan", "inf", "-inf")
+        ),
         (
             SHARED_PLACE,
             8,
