@@ -127,12 +127,12 @@ def find_sources(
 
         source: A name, a path or a URL; None means all that the configuration lists.
 
-        name: Which database, where a store holds several.
+        name: Which database, where a store or the configuration holds several.
 
         environ: The environment; the real one if None.
 
     Raises:
-        UserError: It can mean nothing, or several things.
+        UserError: It can mean nothing, or several things, or another database than *name*.
 
         NotFound: The store holds no snapshots.
     """
@@ -145,6 +145,7 @@ def find_sources(
     else:
         found = (_find_database(settings, source, (), environ),)
         _refuse_unknown(settings, found[0], environ)
+    found = _named(found, name)
     return tuple(
         Source(item.name, item.path, open_all(item.places, item.name, zone_of(settings), environ))
         for item in found
@@ -230,6 +231,20 @@ def _all_databases(
         "no database is named",
         hint="Name one, or list it in the configuration: litekeep init writes one.",
     )
+
+
+def _named(found: tuple[Database, ...], name: str | None) -> tuple[Database, ...]:
+    """Return those of this name; that there is none is never passed over."""
+    if name is None:
+        return found
+    chosen = tuple(item for item in found if item.name == name)
+    if not chosen:
+        names = ", ".join(item.name for item in found)
+        raise UserError(
+            f"no database called {name!r} is meant here: {names}",
+            hint="Leave the name out, or name a store that holds several databases.",
+        )
+    return chosen
 
 
 def _find_database(

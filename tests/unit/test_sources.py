@@ -424,3 +424,19 @@ def test_one_store_by_two_spellings_gets_no_two_snapshots(tmp_path, spelling):
 def test_a_file_of_a_name_that_is_too_long_is_told_why(tmp_path):
     with pytest.raises(UserError, match="at most 100 bytes"):
         backup_jobs(Settings(), str(tmp_path / f"{'a' * 101}.db"), environ={})
+
+
+def test_a_name_beside_a_database_is_its_own_or_an_error(tmp_path):
+    settings = configured(tmp_path, TWO)
+    for source in ("app", str(tmp_path / "app.db")):
+        assert find_source(settings, source, name="app", environ={}).name == "app"
+        with pytest.raises(UserError, match="no database called 'shop' is meant here: app") as e:
+            find_sources(settings, source, name="shop", environ={})
+        assert "Leave the name out" in (e.value.hint or "")
+
+
+def test_a_name_without_a_source_is_one_of_the_configuration(tmp_path):
+    settings = configured(tmp_path, TWO)
+    assert [one.name for one in find_sources(settings, name="shop", environ={})] == ["shop"]
+    with pytest.raises(UserError, match="'cart' is meant here: app, shop"):
+        find_sources(settings, name="cart", environ={})
