@@ -88,3 +88,21 @@ def test_the_alarm_can_be_turned_off_or_told_what_may_be_lost(shell, app):
     lose(app, 990)
     config.write_text("[damage]\nalarm = false\n")
     assert shell.run("backup", "app.db").code == 0
+
+
+def test_a_dry_run_says_what_would_be_accepted_and_changes_nothing(shell, app):
+    lose(app)
+    name = shell.run("backup", "app.db", "--json").json["name"]
+    kept = shell.folder / "app.db-backups"
+    before = {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()}
+
+    ran = shell.run("accept", "app.db", "--dry-run")
+    said = f"Would accept {name} in {kept}; nothing was changed (--dry-run)."
+    assert (ran.code, ran.out.strip()) == (0, said)
+    found = shell.run("accept", "app.db", "--dry-run", "--json").json
+    assert found["dry_run"] is True
+    assert [(point["name"], point["state"]) for point in found["accepted"]] == [(name, "suspect")]
+    assert {path: path.read_bytes() for path in kept.rglob("*") if path.is_file()} == before
+    assert states(shell) == ["suspect", "ok"]
+    assert shell.run("accept", "app.db").code == 0
+    assert shell.run("accept", "app.db", "--dry-run").code == 11

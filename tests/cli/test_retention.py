@@ -129,3 +129,37 @@ def test_a_mistake_is_two_lines_and_changes_nothing(shell, names, arguments, cod
     assert message in error
     assert hint.startswith("hint: ")
     assert listed(shell) == names
+
+
+def test_a_dry_run_says_what_would_be_done_in_which_stores_and_changes_nothing(shell, app):
+    (shell.folder / "litekeep.toml").write_text(
+        "[retention]\nminimum = 1\n"
+        '[[store]]\nname = "near"\nurl = "near"\n'
+        '[[store]]\nname = "far"\nurl = "far"\n'
+        '[[database]]\npath = "app.db"\n'
+    )
+    old, new = (shell.run("backup", "--json").json["name"] for _ in range(2))
+    stores = f"{shell.folder}/near, {shell.folder}/far"
+    said = f" in {stores}; nothing was changed (--dry-run)."
+
+    def dry(*words: str) -> str:
+        before = contents(shell.folder)
+        ran = shell.run(*words, "--dry-run")
+        assert (ran.code, contents(shell.folder)) == (0, before), ran.err
+        return ran.out.strip()
+
+    def contents(folder: Path) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    assert dry("hold", new, "--reason", "audit") == f"Would hold {new}{said}"
+    found = shell.run("hold", new, "--dry-run", "--json").json
+    assert (found["dry_run"], found["restore_point"]["held"]) == (True, False)
+    assert shell.run("hold", new, "--json").json["dry_run"] is False
+    assert dry("unhold", new) == f"Would let {new} go{said}"
+    assert dry("unhold", new, "--quiet") == ""
+    assert shell.run("unhold", new, "--dry-run", "--json").json["restore_point"]["held"] is True
+    assert shell.run("prune", "--keep", "last=1").code == 0
+    assert dry("undelete", old) == f"Would bring {old} back{said}"
+    assert shell.run("undelete", new, "--dry-run").code == 11
+    found = shell.run("undelete", old, "--dry-run", "--json").json
+    assert found == {"name": old, "stores": stores.split(", "), "dry_run": True}

@@ -29,6 +29,11 @@ def line(text: str = "", *, is_error: bool = False) -> None:
         _write(stream, printable(text) + "\n")
 
 
+def would(deed: str, stores: Sequence[str]) -> None:
+    """Write what a dry run stops before, and in which stores that would be done."""
+    result(f"Would {deed} in {', '.join(stores)}; nothing was changed (--dry-run).")
+
+
 def result(line: str) -> None:
     """
     Write a line of what the command is for.

@@ -10,7 +10,13 @@ from datetime import tzinfo
 import click
 
 from litekeep.cli import output
-from litekeep.cli.options import Options, common_options, database_option, source_argument
+from litekeep.cli.options import (
+    Options,
+    common_options,
+    database_option,
+    dry_run_option,
+    source_argument,
+)
 from litekeep.clock import now
 from litekeep.engine.prune import undelete
 from litekeep.errors import UserError
@@ -21,9 +27,12 @@ from litekeep.when import Named, parse_when
 @click.command(short_help="Bring a pruned snapshot back.")
 @click.argument("name")
 @source_argument
+@dry_run_option
 @database_option
 @common_options
-def command(name: str, source: str | None, database: str | None, options: Options) -> None:
+def command(
+    name: str, source: str | None, is_dry_run: bool, database: str | None, options: Options
+) -> None:
     """
     Bring a pruned snapshot back, in every store where its data still lies.
 
@@ -33,9 +42,12 @@ def command(name: str, source: str | None, database: str | None, options: Option
     settings = load_settings(options.config)
     when = _name_of(name, zone_of(settings))
     found = find_source(settings, source, name=database)
-    stores = [repository.store.url for repository in undelete(found.repositories, when.name)]
+    back = undelete(found.repositories, when.name, is_dry_run=is_dry_run)
+    stores = [repository.store.url for repository in back]
     if options.is_json:
-        output.json_object({"name": when.name, "stores": stores})
+        output.json_object({"name": when.name, "stores": stores, "dry_run": is_dry_run})
+    elif is_dry_run and not options.is_quiet:
+        output.would(f"bring {when.name} back", stores)
     elif not options.is_quiet:
         output.result(f"{when.name} is a snapshot again in {', '.join(stores)}.")
 

@@ -28,13 +28,15 @@ def accept(
     repositories: Sequence[Repository],
     report: events.Report = events.ignore,
     *,
+    is_dry_run: bool = False,
     clock: Clock = now,
 ) -> tuple[RestorePoint, ...]:
     """
     Accept every suspect restore point of a database.
 
     Returns:
-        Those that were accepted, newest first.
+        Those that were accepted, newest first; with *is_dry_run*, which ends before anything
+        is changed, those that would be.
 
     Raises:
         NotFound: None is suspect.
@@ -50,6 +52,10 @@ def accept(
     if not suspect:
         none = NotFound("no snapshot is suspect", hint="litekeep list shows the state of each.")
         raise failed or none
+    if is_dry_run:
+        if failed is not None:
+            raise failed
+        return tuple(suspect)
     for point in suspect:
         for copy in point.copies:
             if copy.state != "suspect":

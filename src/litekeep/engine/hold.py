@@ -21,10 +21,17 @@ from litekeep.when import When
 
 
 def hold(
-    repositories: Sequence[Repository], when: When, *, reason: str = "", clock: Clock = now
+    repositories: Sequence[Repository],
+    when: When,
+    *,
+    reason: str = "",
+    is_dry_run: bool = False,
+    clock: Clock = now,
 ) -> RestorePoint:
     """
     Keep a restore point for ever, in every store that has it.
+
+    With *is_dry_run* it ends before anything is changed.
 
     Raises:
         NotFound: There is no such point.
@@ -41,13 +48,21 @@ def hold(
         mark = Hold(id=copy.id, time=clock(), reason=reason)
         copy.repository.store.put(copy.object + HOLD_SUFFIX, encode_mark(mark))
 
-    _in_each(points, point, put)
+    _in_each(points, point, put, is_dry_run=is_dry_run)
     return point
 
 
-def unhold(repositories: Sequence[Repository], when: When, *, clock: Clock = now) -> RestorePoint:
+def unhold(
+    repositories: Sequence[Repository],
+    when: When,
+    *,
+    is_dry_run: bool = False,
+    clock: Clock = now,
+) -> RestorePoint:
     """
     Let a restore point go, so that retention decides on it again.
+
+    With *is_dry_run* it ends before anything is changed.
 
     Raises:
         NotFound: There is no such point.
@@ -64,14 +79,16 @@ def unhold(repositories: Sequence[Repository], when: When, *, clock: Clock = now
         except AccessDenied:  # where deleting is not allowed, no bytes are no hold
             store.put(copy.object + HOLD_SUFFIX, b"")
 
-    _in_each(points, point, remove)
+    _in_each(points, point, remove, is_dry_run=is_dry_run)
     return point
 
 
-def _in_each(points: Points, point: RestorePoint, work: Callable[[Snapshot], None]) -> None:
+def _in_each(
+    points: Points, point: RestorePoint, work: Callable[[Snapshot], None], *, is_dry_run: bool
+) -> None:
     """Do it to each copy; a store that was silent may have one too, which is not done."""
     failed: LitekeepError | None = next((error for _, error in points.unread), None)
-    for copy in point.copies:
+    for copy in () if is_dry_run else point.copies:
         try:
             work(copy)
         except FAILURES as error:

@@ -137,7 +137,9 @@ def prune(
     return PruneResult(plan, tuple(done.pruned), tuple(done.deleted))
 
 
-def undelete(repositories: Sequence[Repository], name: str) -> tuple[Repository, ...]:
+def undelete(
+    repositories: Sequence[Repository], name: str, *, is_dry_run: bool = False
+) -> tuple[Repository, ...]:
     """
     Bring a pruned snapshot back wherever its data still lies.
 
@@ -146,8 +148,10 @@ def undelete(repositories: Sequence[Repository], name: str) -> tuple[Repository,
 
         name: The snapshot's.
 
+        is_dry_run: Change nothing.
+
     Returns:
-        Where it is a snapshot again.
+        Where it is a snapshot again, or would be.
 
     Raises:
         NotFound: Nowhere is one of that name.
@@ -166,7 +170,8 @@ def undelete(repositories: Sequence[Repository], name: str) -> tuple[Repository,
                     continue
                 pruned.append(deleted)
                 if deleted.has_data:
-                    _unbury(deleted)
+                    if not is_dry_run:
+                        _unbury(deleted)
                     back.append(repository)
         except FAILURES as error:
             failed = failed or error
