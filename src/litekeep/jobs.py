@@ -211,6 +211,7 @@ def drill_jobs(
             has_foreign_keys=settings.drill.foreign_keys,
             fresh_within=settings.drill.fresh_within,
             scratch=scratch,
+            database=found.database,
         )
         jobs.append((found.name, job))
     return tuple(jobs)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from litekeep.engine.job import one_at_a_time
 from tests.cli.conftest import Shell
 
 
@@ -163,3 +164,27 @@ def test_a_dry_run_says_what_would_be_done_in_which_stores_and_changes_nothing(s
     assert shell.run("undelete", new, "--dry-run").code == 11
     found = shell.run("undelete", old, "--dry-run", "--json").json
     assert found == {"name": old, "stores": stores.split(", "), "dry_run": True}
+
+
+@pytest.mark.parametrize("command", ["prune", "drill", "verify"])
+def test_a_second_run_of_the_same_kind_ends_with_75_and_one_line(shell, app, command):
+    other = shell.folder / "other.db"
+    other.write_bytes(app.read_bytes())
+    (shell.folder / "litekeep.toml").write_text(
+        '[[database]]\npath = "app.db"\n[[database]]\npath = "other.db"\n'
+    )
+    assert shell.run("backup").code == 0
+    state = Path(shell.environ["LITEKEEP_STATE"])
+    with one_at_a_time(state, command, "app", app):
+        ran = shell.run(command, "app.db")
+        assert (ran.code, ran.out) == (75, "")
+        assert ran.err.splitlines()[0] == f"error: another {command} of {app} is running"
+        assert shell.run(command, "app.db", "--json").json["error"]["code"] == 75
+        both = shell.run(command, "--json")
+        assert both.code == 75
+        first, second = both.json["databases"]
+        assert (first["error"]["code"], second.get("error")) == (75, None)
+        assert shell.run("backup", "app.db").code == 0
+        assert shell.run("prune", "app.db", "--dry-run").code == 0
+        assert shell.run(command, "other.db").code == 0
+    assert shell.run(command, "app.db").code == 0

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from litekeep.cli.events import Shown, listener
 from litekeep.cli.options import Options, at_option, common_options, database_option
 from litekeep.cli.points import point_fields
 from litekeep.cli.telling import Run, told
+from litekeep.config.places import state_folder
 from litekeep.engine.drill import DrillJob, DrillResult, drill, drill_stream
+from litekeep.engine.job import one_at_a_time
 from litekeep.errors import LitekeepError, UserError
 from litekeep.jobs import drill_jobs
 from litekeep.sources import load_settings
@@ -51,7 +54,7 @@ def command(
     if is_random and at is not None:
         raise UserError("--at and --random contradict each other", hint="Give one of them.")
     settings = load_settings(options.config)
-    with told("drill", settings) as run:
+    with told("drill", settings, is_started=False) as run:
         jobs = drill_jobs(
             settings,
             source,
@@ -60,16 +63,22 @@ def command(
             is_random=is_random,
             scratch=scratch,
         )
-        return _run_all(jobs, options, run)
+        return _run_all(jobs, state_folder(settings, os.environ), options, run)
 
 
-def _run_all(jobs: tuple[tuple[str, DrillJob], ...], options: Options, run: Run) -> int:
+def _run_all(
+    jobs: tuple[tuple[str, DrillJob], ...], state: Path, options: Options, run: Run
+) -> int:
     """Drill each database and show it; return the exit code."""
     objects: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
     for name, job in jobs:
         try:
-            with listener(options, prefix="sqlite-drill") as shown:
+            with (
+                one_at_a_time(state, "drill", name, job.database),
+                listener(options, prefix="sqlite-drill") as shown,
+            ):
+                run.start()
                 if len(jobs) > 1:
                     shown.say(f"{name}:")
                 result = drill(job, shown.hear)

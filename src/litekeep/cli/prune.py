@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import tzinfo
 from typing import Any
 
@@ -20,7 +21,9 @@ from litekeep.cli.options import (
 )
 from litekeep.cli.points import show_time
 from litekeep.cli.telling import Run, told
+from litekeep.config.places import state_folder
 from litekeep.config.settings import Settings
+from litekeep.engine.job import one_at_a_time
 from litekeep.engine.prune import (
     Policy,
     PrunePlan,
@@ -30,7 +33,7 @@ from litekeep.engine.prune import (
     prune,
 )
 from litekeep.engine.retain import Keep
-from litekeep.errors import LitekeepError
+from litekeep.errors import AlreadyRunning, LitekeepError
 from litekeep.jobs import keep_of, prune_policies
 from litekeep.sources import Source, find_sources, load_settings, zone_of
 from litekeep.units import show_size
@@ -64,7 +67,7 @@ def command(
     """
     settings = load_settings(options.config)
     keep = keep_of(rules) if rules else None
-    with told("prune", settings, is_on=not is_dry_run) as run:
+    with told("prune", settings, is_on=not is_dry_run, is_started=False) as run:
         sources = find_sources(settings, source, name=database)
         return _run_all(sources, settings, keep, options, run, is_dry_run=is_dry_run)
 
@@ -79,19 +82,32 @@ def _run_all(
     is_dry_run: bool,
 ) -> int:
     """Prune each database's stores and show it; return the exit code."""
+    state = state_folder(settings, os.environ)
     objects: list[dict[str, Any]] = []
     failures: list[LitekeepError] = []
     for item in sources:
-        with listener(options, prefix="sqlite-prune") as shown:
-            if len(sources) > 1:
-                shown.say(f"{item.name}:")
-            stores = []
-            before = len(failures)
-            for policy in prune_policies(settings, item.repositories, keep=keep):
-                zone = zone_of(settings)
-                stores.append(_prune(policy, shown, zone, failures, is_dry_run=is_dry_run))
+        stores: list[dict[str, Any]] = []
+        before = len(failures)
+        database = None if is_dry_run else item.database  # a plan is in nobody's way
+        fields: dict[str, Any] = {"database": item.name, "stores": stores}
+        try:
+            with (
+                one_at_a_time(state, "prune", item.name, database),
+                listener(options, prefix="sqlite-prune") as shown,
+            ):
+                run.start()
+                if len(sources) > 1:
+                    shown.say(f"{item.name}:")
+                for policy in prune_policies(settings, item.repositories, keep=keep):
+                    zone = zone_of(settings)
+                    stores.append(_prune(policy, shown, zone, failures, is_dry_run=is_dry_run))
+        except AlreadyRunning as error:
+            if len(sources) == 1:
+                raise
+            failures.append(error)
+            fields["error"] = output.error_fields(error)
         run.ended(item.name, next(iter(failures[before:]), None))
-        objects.append({"database": item.name, "stores": stores})
+        objects.append(fields)
     if not options.is_json:
         for failure in failures:
             output.show_error(failure, is_json=False)

@@ -21,8 +21,9 @@ from litekeep.cli.points import lack_fields
 from litekeep.cli.telling import Run, told
 from litekeep.config.places import state_folder
 from litekeep.config.settings import Settings
+from litekeep.engine.job import one_at_a_time
 from litekeep.engine.verify import VerifyResult, verify
-from litekeep.errors import LitekeepError
+from litekeep.errors import AlreadyRunning, LitekeepError
 from litekeep.sources import Source, find_sources, load_settings
 from litekeep.units import parse_share, show_size
 
@@ -46,7 +47,7 @@ def command(source: str | None, sample: str, database: str | None, options: Opti
     """
     settings = load_settings(options.config)
     share = parse_share(sample)
-    with told("verify", settings) as run:
+    with told("verify", settings, is_started=False) as run:
         sources = find_sources(settings, source, name=database)
         return _run_all(sources, settings, share, options, run)
 
@@ -60,11 +61,25 @@ def _run_all(
     failures: list[LitekeepError] = []
     for item in sources:
         about = item.name if len(sources) > 1 else ""
-        with listener(options, prefix="sqlite-verify", about=about) as shown:
-            if about:
-                shown.say(f"{about}:")
-            result = verify(item.repositories, state=state, share=share, report=shown.hear)
-            _show(result, shown)
+        try:
+            with (
+                one_at_a_time(state, "verify", item.name, item.database),
+                listener(options, prefix="sqlite-verify", about=about) as shown,
+            ):
+                run.start()
+                if about:
+                    shown.say(f"{about}:")
+                result = verify(item.repositories, state=state, share=share, report=shown.hear)
+                _show(result, shown)
+        except AlreadyRunning as error:
+            if not about:
+                raise
+            run.ended(item.name, error)
+            failures.append(error)
+            objects.append({"database": item.name, "error": output.error_fields(error)})
+            if not options.is_json:
+                output.show_error(error, is_json=False, about=about)
+            continue
         run.ended(item.name, result.failure)
         objects.append(as_json(result, item.name))
         if result.failure is not None:

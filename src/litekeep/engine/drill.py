@@ -25,6 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from litekeep.clock import Clock, monotonic, now
+from litekeep.dockername import Address
 from litekeep.engine import events
 from litekeep.engine.latest import renew_latest
 from litekeep.engine.plan import plan_restore
@@ -64,6 +65,7 @@ class DrillJob:
 
     `when` None takes any fit point by chance; `fresh_within` is the age in seconds that
     the newest point may have; `scratch` None is the system's temporary folder.
+    `database` is the live file, if it is known: no drill reads it.
     """
 
     repositories: tuple[Repository, ...]
@@ -72,6 +74,7 @@ class DrillJob:
     has_foreign_keys: bool = True
     fresh_within: float | None = None
     scratch: Path | None = None
+    database: Address | None = None
     clock: Clock = field(default=now, repr=False)
     choice: Callable[[Sequence[RestorePoint]], RestorePoint] = field(
         default=random.choice, repr=False

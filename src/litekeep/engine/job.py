@@ -3,6 +3,7 @@ One job at a time, and what a killed run had begun.
 
     <state>/<name>-<hash of the path>.lock     flock of the run at work
     <state>/<name>-<hash of the path>.json     what it has begun, while it has
+    <state>/<name>-<hash>.<kind>.lock          flock of a run of another kind: verify, ...
 
 The record is written before anything is put into a store, and removed when all of
 it stands or all of it is withdrawn.  A run that finds one withdraws what it names,
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from litekeep import faults
+from litekeep.dockername import Address
 from litekeep.engine import events
 from litekeep.engine.staging import NO_ROOM, write_failed
 from litekeep.errors import (
@@ -134,10 +136,54 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
     Raises:
         AlreadyRunning: Another process holds it.
     """
+    key = key_of(name, database)
+    descriptor = _locked(state, f"{key}.lock", f"backup of {database}")
+    try:
+        yield Job(state / f"{key}.json")
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def one_at_a_time(state: Path, kind: str, name: str, database: Address | None) -> Iterator[None]:
+    """
+    Let no two runs of a kind be at work on one database.
+
+    It spares them each other's work, no more: two at once harm nothing.  So it is let be
+    where the database is not of this machine, or the folder for local state cannot be used.
+
+    Args:
+        state: The folder for local state; it is made if it is not there.
+
+        kind: The command.
+
+        name: The database's.
+
+        database: The live file.
+
+    Raises:
+        AlreadyRunning: Another process is at it.
+    """
+    if database is None:
+        yield
+        return
+    real = os.path.realpath(database) if isinstance(database, Path) else str(database)
+    try:
+        descriptor = _locked(state, f"{key_of(name, real)}.{kind}.lock", f"{kind} of {real}")
+    except StoreError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(state: Path, file_name: str, what: str) -> int:
+    """Return the descriptor of a locked file in *state*."""
     try:
         make_folders(state)
-        key = key_of(name, database)
-        descriptor = os.open(state / f"{key}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(state / file_name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         if error.errno in NO_ROOM:
             raise write_failed(error, state / "a lock") from error
@@ -149,16 +195,13 @@ def exclusive_job(state: Path, name: str, database: str) -> Iterator[Job]:
     except BlockingIOError as error:
         os.close(descriptor)
         raise AlreadyRunning(
-            f"another backup of {database} is running",
+            f"another {what} is running",
             hint="Wait for it to end; a schedule may ignore exit code 75.",
         ) from error
     except OSError as error:  # no locks there: some network file systems
         os.close(descriptor)
         raise _unusable(state, str(error.strerror)) from error
-    try:
-        yield Job(state / f"{key}.json")
-    finally:
-        os.close(descriptor)
+    return descriptor
 
 
 def _unusable(state: Path, reason: str) -> AccessDenied:
