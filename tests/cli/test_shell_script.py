@@ -116,7 +116,7 @@ def test_snapshots_of_a_script_are_listed_restored_and_marked_as_unproven(shell,
     assert count_rows(shell.folder / "back.db") == 3
     assert "Unproven: " in verified.out
     assert drilled.code == 40
-    assert "there is no manifest to compare with" in drilled.err
+    assert "there is no manifest to compare it with" in drilled.err
 
 
 def test_snapshots_of_a_script_go_by_the_same_rules(shell, database, type_in, seaweedfs):

@@ -144,6 +144,10 @@ def test_status_is_well_with_a_stream_alone_and_says_how_far_it_is(shell, app):
     (found,) = ran.json["databases"]
     assert (ran.code, found["health"]) == (0, "ok")
     assert [one["txid"] for one in found["streams"]] == [f"{1:016x}"]
+    assert found["local"] == {
+        "killed": {"count": 0, "since": None},
+        "spooled": {"count": 0, "size_bytes": 0, "since": None},
+    }
 
 
 def test_two_databases_of_one_name_and_host_never_share_a_stream(shell, app):
@@ -164,11 +168,6 @@ def test_two_databases_of_one_name_and_host_never_share_a_stream(shell, app):
     assert shell.run("stream", "other/app.db", "--once", "--to", "kept", "--take-over").code == 0
     assert shell.run("restore", "kept", "--output", "o.db").code == 0
     assert count_in(shell.folder / "o.db") == 0
-
-    assert found["local"] == {
-        "killed": {"count": 0, "since": None},
-        "spooled": {"count": 0, "size_bytes": 0, "since": None},
-    }
 
 
 def test_status_counts_what_a_stream_could_not_ship(shell, app):
