@@ -184,3 +184,14 @@ def test_status_counts_what_a_stream_could_not_ship(shell, app):
     (found,) = shell.run("status", "app.db", "--json").json["databases"]
     assert found["local"]["spooled"]["count"] == 1
     assert found["local"]["spooled"]["since"] is not None
+
+
+def test_two_links_to_a_database_are_one_stream(shell, app):
+    commit(app, 1)
+    (shell.folder / "links").mkdir()
+    (shell.folder / "links" / "app.db").symlink_to(shell.folder / "app.db")
+    state = {"LITEKEEP_STATE": str(shell.folder / "state")}
+    for path in ("app.db", "links/app.db"):
+        ran = shell.run("stream", path, "--once", "--to", "kept", "--json", **state)
+        assert ran.code == 0, ran.err
+    assert len(list((shell.folder / "state" / "stream").iterdir())) == 1

@@ -52,9 +52,9 @@ def look_here(address: Address, name: str, state: Path) -> Local | None:
         None where that cannot be known: it lies elsewhere, or this user may not look.
     """
     try:
-        path = path_of(address)
-        killed_count, killed_since = _killed(state, key_of(name, os.path.realpath(path)))
-        spooled = _spooled(state / "stream" / key_of(name, str(path)))
+        key = key_of(name, os.path.realpath(path_of(address)))
+        killed_count, killed_since = _killed(state, key)
+        spooled = _spooled(state / "stream" / key)
     except (LitekeepError, OSError):
         return None
     return Local(

@@ -9,6 +9,7 @@ of it holds up another.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -34,8 +35,9 @@ def opened_stream(job: StreamJob, tell: Tell) -> Iterator[Stream]:
 
         NotFound, DatabaseUnusable: There is no such database, or it cannot be read.
     """
+    real = os.path.realpath(job.database)  # two links lead to one database
     with (
-        open_spool(job.state, job.name, str(job.database), job.spool_size_max) as spool,
+        open_spool(job.state, job.name, real, job.spool_size_max) as spool,
         Capture(job.database, spool, help_size=job.help_size, clock=job.clock) as capture,
     ):
         yield Stream(job, spool, capture, tell)
