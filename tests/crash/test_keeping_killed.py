@@ -33,7 +33,8 @@ class Kept:
 
     def stream(self, seconds: int, **named: object) -> Run:
         return self.nursery.litekeep(
-            *("stream", self.folder / "app.db", "--once"),
+            # The folder is copied, and the database with it.
+            *("stream", self.folder / "app.db", "--once", "--take-over"),
             environment={"LITEKEEP_STATE": str(self.folder / "state")},
             ahead_seconds=seconds,
             **named,

@@ -284,7 +284,9 @@ class Machine(RuleBasedStateMachine):
             there.run("INSERT INTO t(a) VALUES ('there')")
             rows = [(int(row[0]), str(row[1])) for row in there.run("SELECT id, a FROM t")]
         self.history.append(rows)
-        job = self.job(database=other, state=self.folder / "other-state", places=(place,))
+        job = self.job(
+            database=other, state=self.folder / "other-state", places=(place,), host="other"
+        )
         assert stream_once(job).stores[0].error is None
         self.take_note()
 
