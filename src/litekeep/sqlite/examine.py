@@ -11,8 +11,7 @@ nothing, other files cannot be attached, and memory and time are bounded: a data
 from a store can be anything.
 
 An answer is yes, no, or None where it could not be had (a collation or a module that
-only the application has, too little memory, an assertion that is no SQL for this database):
-that is never taken for a yes.
+only the application has, too little memory): that is never taken for a yes.
 """
 
 from __future__ import annotations
@@ -194,9 +193,9 @@ def _assertion(connection: apsw.Connection, sql: str, expect: Scalar) -> Finding
         if query_info(connection, sql).query_remaining:
             return Finding(name, None, "it is more than one statement")
         row = next(iter(connection.execute(sql)), None)
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except (apsw.CorruptError, apsw.SQLError) as error:
         return Finding(name, False, _text(error))
-    except (apsw.Error, UnicodeDecodeError) as error:  # SQL that cannot be run says nothing
+    except (apsw.Error, UnicodeDecodeError) as error:
         return Finding(name, None, _text(error))
     finally:
         connection.set_progress_handler(None)
