@@ -21,7 +21,13 @@ from litekeep.cli.points import lack_fields, point_fields, show_time
 from litekeep.clock import now
 from litekeep.engine.ahead import AHEAD_HINT
 from litekeep.engine.points import Points, RestorePoint, read_points
-from litekeep.engine.timeline import old_points, stream_gaps, stream_points
+from litekeep.engine.timeline import (
+    Moment,
+    old_points,
+    stream_gaps,
+    stream_moments,
+    stream_points,
+)
 from litekeep.errors import LitekeepError
 from litekeep.sources import Source, find_sources, load_settings, zone_of
 from litekeep.units import show_duration, show_size
@@ -117,7 +123,8 @@ def _all_of(points: Points) -> list[RestorePoint]:
 
 
 def _window(points: Points) -> dict[str, Any] | None:
-    times = [point.time for point in (*stream_points(points), *old_points(points))]
+    found: list[RestorePoint | Moment] = [*stream_moments(points), *old_points(points)]
+    times = [one.time for one in found]
     if not times:
         return None
     return {"from": output.iso(min(times)), "to": output.iso(max(times))}
@@ -175,17 +182,17 @@ def _show(source: Source, points: Points, zone: tzinfo, *, is_verbose: bool) -> 
 
 def _show_stream(points: Points, zone: tzinfo) -> None:
     """Say what the stream covers; its txids are too many for a person."""
-    txids = stream_points(points)
+    txids = stream_moments(points)
     _show_range("stream", "txid", txids, zone)
     _show_range("Litestream 0.3", "moment", old_points(points), zone)
-    proved = [point for point in txids if point.proof is not None]
+    proved = [moment for moment in txids if moment.proof is not None]
     if proved:
         output.result(f"stream: proof of {proved[0].name}: {_show_proof(proved[0])}")
     for gap in stream_gaps(points):
         output.result(f"stream: nothing leads from {gap.after:016x} to {gap.before:016x}")
 
 
-def _show_range(what: str, unit: str, found: Sequence[RestorePoint], zone: tzinfo) -> None:
+def _show_range(what: str, unit: str, found: Sequence[RestorePoint | Moment], zone: tzinfo) -> None:
     if not found:
         return
     first, last = found[-1], found[0]
@@ -209,7 +216,7 @@ def _row(point: RestorePoint, zone: tzinfo) -> tuple[str, ...]:
     )
 
 
-def _show_proof(point: RestorePoint) -> str:
+def _show_proof(point: RestorePoint | Moment) -> str:
     if point.proof is None:
         return "none"
     return f"{point.proof.result} {_age(point.proof.time)} ago"

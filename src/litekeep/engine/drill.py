@@ -32,7 +32,7 @@ from litekeep.engine.plan import plan_restore
 from litekeep.engine.points import RestorePoint, choose, read_points
 from litekeep.engine.restore import RestoreResult, restore
 from litekeep.engine.stream_proofs import proof_id, stem_of
-from litekeep.engine.timeline import choose_of_both, stream_points
+from litekeep.engine.timeline import choose_of_both, stream_moments
 from litekeep.errors import (
     CorruptionError,
     DrillFailed,
@@ -146,10 +146,10 @@ def drill_stream(job: DrillJob, report: events.Report = events.ignore) -> DrillR
     Raises:
         As `drill`.
     """
-    txids = stream_points(read_points(job.repositories))
-    if not txids:
+    moments = stream_moments(read_points(job.repositories))
+    if not moments:
         return None
-    newest = replace(job, when=Txid(txids[0].txid or 0))
+    newest = replace(job, when=Txid(moments[0].txid))
     return _drill(job, _choose(newest), report)
 
 

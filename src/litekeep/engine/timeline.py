@@ -26,6 +26,7 @@ from datetime import datetime, timedelta
 
 from litekeep.engine.points import Choice, Points, RestorePoint, choose
 from litekeep.errors import CorruptionError, GapFound, LitekeepError, NotFound
+from litekeep.repository.marks import Proof
 from litekeep.store.base import Store
 from litekeep.stream.chain import (
     Branch,
@@ -37,6 +38,7 @@ from litekeep.stream.chain import (
     restorable,
 )
 from litekeep.stream.generations import OldBranch
+from litekeep.stream.history import History
 from litekeep.stream.spool import PARTIAL_KEY
 from litekeep.when import At, Before, Latest, Named, Txid, When
 
@@ -92,22 +94,50 @@ def choose_of_both(points: Points, when: When, now: datetime) -> Chosen:
     return Chosen(Choice(stream, distance, ()), older)
 
 
-def stream_points(points: Points) -> tuple[RestorePoint, ...]:
-    """
-    Return every txid that can be restored, newest first, without reading any file.
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A txid that can be restored; the time is the one at which its nearest store got it."""
 
-    Their times are those at which their stores got them.
-    """
-    found: dict[int, list[tuple[Place, Chain]]] = {}
-    for place, chain in points.streams:
-        for txid in restorable(chain):
-            found.setdefault(txid, []).append((place, chain))
+    txid: int
+    time: datetime
+    proof: Proof | None
+
+    @property
+    def name(self) -> str:
+        """The txid, as it is written."""
+        return f"{self.txid:016x}"
+
+
+def stream_moments(points: Points) -> tuple[Moment, ...]:
+    """Return every txid that can be restored, newest first, without reading any file."""
+    times: dict[int, datetime] = {}
+    for _, chain in reversed(points.streams):  # the nearest store has the last word
+        ends = {link.max_txid: link for link in sorted(chain.links, key=_size, reverse=True)}
+        times |= {txid: ends[txid].modified for txid in restorable(chain)}
+    proofs = points.stream_proofs
+    return tuple(
+        Moment(txid, time, proofs.get(txid)) for txid, time in sorted(times.items(), reverse=True)
+    )
+
+
+def stream_points(points: Points) -> tuple[RestorePoint, ...]:
+    """Return what `stream_moments` does, each with the files that make it."""
+    histories = [(place, History(chain.links, {})) for place, chain in points.streams]
     return tuple(
         replace(
-            _point(txid, tuple(places), time=_link_of(places[0][1], txid).modified, size=None),
-            proof=points.stream_proofs.get(txid),
+            _point_of(
+                moment.txid,
+                tuple(
+                    Branch(place, road)
+                    for place, history in histories
+                    if (road := history.road(moment.txid)) is not None
+                ),
+                time=moment.time,
+                size=None,
+            ),
+            proof=moment.proof,
         )
-        for txid, places in sorted(found.items(), reverse=True)
+        for moment in stream_moments(points)
     )
 
 
@@ -219,7 +249,7 @@ def _of_time(points: Points, when: Latest | At) -> RestorePoint | None:
 
 
 def _nothing_at(points: Points, when: Latest | At) -> NotFound:
-    found = (*stream_points(points), *old_points(points))
+    found: list[RestorePoint | Moment] = [*stream_moments(points), *old_points(points)]
     if not found:
         return NotFound(
             "there are files of a stream, and none that is a whole database to begin with",
@@ -281,15 +311,15 @@ def _read(points: Points, txid: int) -> RestorePoint:
             failure = failure or error
             continue
         size = header.page_size * header.commit
-        return _point(txid, places, time=header.timestamp, size=size)
+        branches = tuple(Branch(place, plan_links(chain, txid)) for place, chain in places)
+        return _point_of(txid, branches, time=header.timestamp, size=size)
     assert failure is not None, "a txid that is known lies somewhere"
     raise failure
 
 
-def _point(
-    txid: int, places: tuple[tuple[Place, Chain], ...], *, time: datetime, size: int | None
+def _point_of(
+    txid: int, branches: tuple[Branch, ...], *, time: datetime, size: int | None
 ) -> RestorePoint:
-    branches = tuple(Branch(place, plan_links(chain, txid)) for place, chain in places)
     return RestorePoint(
         kind="base" if branches[0].links[-1].is_whole else "sync",
         time=time,
@@ -305,10 +335,11 @@ def _point(
 
 def _link_of(chain: Chain, txid: int) -> Link:
     """Return the smallest file that ends with a txid."""
-    return min(
-        (link for link in chain.links if link.max_txid == txid),
-        key=lambda link: (link.size, link.level),
-    )
+    return min((link for link in chain.links if link.max_txid == txid), key=_size)
+
+
+def _size(link: Link) -> tuple[int, int]:
+    return link.size, link.level
 
 
 def _refuse_gap(points: Points, chosen: RestorePoint, when: At) -> None:

@@ -165,19 +165,25 @@ def plan_links(chain: Chain, txid: int) -> tuple[Link, ...]:
             f"there is nothing of txid {txid:016x} or before",
             hint=_nearest(chain, txid),
         )
-    planned = [max(wholes, key=lambda link: (link.max_txid, link.level))]
-    while planned[-1].max_txid < txid:
-        reached = planned[-1].max_txid
-        following = [
-            link for link in usable if link.min_txid <= reached + 1 and link.max_txid > reached
-        ]
-        if not following:
+    planned = [max(wholes, key=_reach)]
+    # Each file is looked at once: as the reach grows, more of them follow on it.
+    waiting = sorted(usable, key=lambda link: link.min_txid, reverse=True)
+    farthest = planned[0]
+    while (reached := planned[-1].max_txid) < txid:
+        while waiting and waiting[-1].min_txid <= reached + 1:
+            farthest = max(farthest, waiting.pop(), key=_reach)
+        if farthest.max_txid <= reached:
             raise GapFound(
                 f"the file behind txid {reached:016x} is missing, on the way to {txid:016x}",
                 hint=_nearest(chain, txid),
             )
-        planned.append(max(following, key=lambda link: (link.max_txid, link.level)))
+        planned.append(farthest)
     return tuple(planned)
+
+
+def _reach(link: Link) -> tuple[int, int]:
+    """By what one file is taken before another: how far it leads, then its level."""
+    return link.max_txid, link.level
 
 
 def restorable(chain: Chain) -> tuple[int, ...]:
