@@ -21,7 +21,7 @@ import pytest
 from litekeep.clock import monotonic, sleep
 from litekeep.store.directory import DirectoryStore
 from litekeep.stream.chain import Place, read_chain
-from litekeep.stream.spool import PARTIAL_KEY
+from litekeep.stream.metadata import PARTIAL_KEY
 from tests.end_to_end.test_live_writers import final_commit, hostile
 from tests.end_to_end.test_stream import bytes_of
 from tests.writers.application import Application

@@ -21,8 +21,8 @@ from litekeep.store.base import Blob, Body
 from litekeep.store.memory import MemoryStore
 from litekeep.stream.chain import Place, read_chain
 from litekeep.stream.job import StreamJob
+from litekeep.stream.metadata import PARTIAL_KEY
 from litekeep.stream.running import opened_stream, stream_once
-from litekeep.stream.spool import PARTIAL_KEY
 from tests.end_to_end.test_stream import bytes_of
 from tests.writers.application import Application
 from tests.writers.reading import copy_of, opened

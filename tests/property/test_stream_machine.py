@@ -29,9 +29,9 @@ from litekeep.store.base import Blob, Body
 from litekeep.store.memory import MemoryStore
 from litekeep.stream.chain import Place, plan_links, read_chain
 from litekeep.stream.job import StreamJob
+from litekeep.stream.metadata import PARTIAL_KEY
 from litekeep.stream.rebuild import apply_links
 from litekeep.stream.running import opened_stream, stream_once
-from litekeep.stream.spool import PARTIAL_KEY
 from litekeep.stream.streaming import Stream
 from tests.writers.application import Application, ApplicationError
 from tests.writers.reading import opened

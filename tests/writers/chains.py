@@ -16,9 +16,9 @@ from litekeep.store.base import Store
 from litekeep.store.memory import MemoryStore
 from litekeep.stream.chain import Link, Place, plan_links, read_chain
 from litekeep.stream.keeping import Keeping
+from litekeep.stream.metadata import show_time
 from litekeep.stream.policy import StreamPolicy
 from litekeep.stream.rebuild import Applied, apply_links
-from litekeep.stream.spool import show_time
 from tests.writers.ltx import header, written
 
 PAGE_SIZE = 512

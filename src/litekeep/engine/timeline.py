@@ -39,10 +39,8 @@ from litekeep.stream.chain import (
 )
 from litekeep.stream.generations import OldBranch
 from litekeep.stream.history import History
-from litekeep.stream.spool import PARTIAL_KEY
+from litekeep.stream.metadata import GAP_KEY, PARTIAL_KEY, read_time, time_of
 from litekeep.when import At, Before, Latest, Named, Txid, When
-
-_GAP_KEY = "litekeep-gap-since"
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,10 +347,10 @@ def _refuse_gap(points: Points, chosen: RestorePoint, when: At) -> None:
     if not later:
         return
     following = min(later, key=lambda link: (link.max_txid, link.level))
-    since = place.store.head(following.object).metadata.get(_GAP_KEY)
-    if since is None:
+    since_ms = read_time(place.store.head(following.object).metadata.get(GAP_KEY))
+    if since_ms is None:
         return
-    begun = datetime.fromisoformat(since)
+    begun = time_of(since_ms)
     end = read_header(place, following).timestamp
     if begun + timedelta(seconds=1) < when.time < end:
         raise GapFound(

@@ -44,9 +44,10 @@ from litekeep.stream.beside import Beside
 from litekeep.stream.captured import Behind, Check, Step, write_fill, write_part
 from litekeep.stream.counts import Counter, Counts
 from litekeep.stream.found import Found, Pages, of_pages, of_view, parts_of
+from litekeep.stream.metadata import time_ms_of
 from litekeep.stream.pagemap import PageMap, create_page_map, load_page_map
 from litekeep.stream.rebuild import Applied
-from litekeep.stream.spool import Spool, Spooled, time_ms_of
+from litekeep.stream.spool import Spool, Spooled
 from litekeep.stream.stamp import stamp_of
 
 if TYPE_CHECKING:

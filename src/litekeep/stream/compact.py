@@ -41,10 +41,16 @@ from litekeep.store.base import PIECE_SIZE_MAX, Blob, FileBody
 from litekeep.store.files import write_all
 from litekeep.store.temporary import temporary_file
 from litekeep.stream.chain import BASE_LEVEL, Link, Place
-from litekeep.stream.foreign import ORIGIN
 from litekeep.stream.history import History
+from litekeep.stream.metadata import (
+    CHECKSUM_KEY,
+    GAP_KEY,
+    ORIGIN_KEY,
+    PARTIAL_KEY,
+    SHA256_KEY,
+    TIME_KEY,
+)
 from litekeep.stream.policy import StreamPolicy
-from litekeep.stream.spool import PARTIAL_KEY
 
 #: Members up to this size are fetched whole, by one request each.
 _SMALL_SIZE = PIECE_SIZE_MAX
@@ -54,11 +60,7 @@ _CREATE_SIZE_MAX = 64 << 20
 #: Of the disk that a merge needs, left free beyond.
 _SPARE_SIZE = 64 << 20
 
-_CHECKSUM = "litekeep-database-checksum"
-_SHA256 = "litekeep-sha256"
-_GAP = "litekeep-gap-since"
-_TIME = "litestream-timestamp"
-_KEPT = (_TIME, _CHECKSUM, PARTIAL_KEY, ORIGIN)
+_KEPT = (TIME_KEY, CHECKSUM_KEY, PARTIAL_KEY, ORIGIN_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def apply_merge(
             lambda link: _open(place, link), merge_plan.members, threads=_REQUESTS_AT_ONCE
         )
     )
-    decoders = [Decoder(member.pieces, sha256=member.metadata.get(_SHA256)) for member in opened]
+    decoders = [Decoder(member.pieces, sha256=member.metadata.get(SHA256_KEY)) for member in opened]
     for member, decoder in zip(opened, decoders, strict=True):
         found = decoder.header.min_txid, decoder.header.max_txid
         if found != (member.link.min_txid, member.link.max_txid):
@@ -228,25 +230,25 @@ def _open(place: Place, link: Link) -> _Member:
 def _metadata(members: Sequence[_Member], encoded: Encoded) -> dict[str, str]:
     """Return what stands beside the merged file: that of the newest, and the oldest gap."""
     newest = members[-1].metadata
-    found = {_SHA256: encoded.sha256}
+    found = {SHA256_KEY: encoded.sha256}
     found |= {name: newest[name] for name in _KEPT if name in newest}
-    gap = next((one.metadata[_GAP] for one in members if _GAP in one.metadata), None)
-    return found | ({_GAP: gap} if gap is not None else {})
+    gap = next((one.metadata[GAP_KEY] for one in members if GAP_KEY in one.metadata), None)
+    return found | ({GAP_KEY: gap} if gap is not None else {})
 
 
 def _prove(path: Path, metadata: Mapping[str, str]) -> None:
     """Hold a whole database to the checksum that is to stand beside it."""
-    if _CHECKSUM not in metadata:
+    if CHECKSUM_KEY not in metadata:
         return
-    decoder = Decoder(FileBody(path), sha256=metadata[_SHA256])
+    decoder = Decoder(FileBody(path), sha256=metadata[SHA256_KEY])
     checksum = 0
     for run in decoder.runs():
         sums = page_checksums(run.numbers, b"".join(run.pages), decoder.header.page_size)
         checksum ^= int(numpy.bitwise_xor.reduce(sums))
-    if f"{checksum | FLAG:016x}" != metadata[_CHECKSUM]:
+    if f"{checksum | FLAG:016x}" != metadata[CHECKSUM_KEY]:
         raise ChecksumMismatch(
             f"the files up to txid {decoder.header.max_txid:016x} make a database with the "
-            f"checksum {checksum | FLAG:016x}, and {metadata[_CHECKSUM]} stands beside the last"
+            f"checksum {checksum | FLAG:016x}, and {metadata[CHECKSUM_KEY]} stands beside the last"
         )
 
 
@@ -296,7 +298,7 @@ def _is_there(place: Place, name: str) -> bool:
 
 def _does_the_same(stored: Blob, metadata: Mapping[str, str]) -> bool:
     """Whether a file leads to the same database; by its bytes where no checksum is known."""
-    key = _CHECKSUM if _CHECKSUM in metadata else _SHA256
+    key = CHECKSUM_KEY if CHECKSUM_KEY in metadata else SHA256_KEY
     return stored.metadata.get(key) == metadata[key]
 
 

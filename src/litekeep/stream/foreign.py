@@ -18,11 +18,8 @@ from urllib.parse import quote, unquote
 
 from litekeep.errors import BlobNotFound, LeaseHeld
 from litekeep.stream.chain import Chain, Place
+from litekeep.stream.metadata import ORIGIN_KEY, SHA256_KEY
 
-#: Stands beside every file that we write.
-MARK = "litekeep-sha256"
-#: Host and path of the database, as a URL would have them.
-ORIGIN = "litekeep-origin"
 _ORIGIN_SIZE_MAX = 1024
 
 
@@ -62,7 +59,7 @@ def refuse_foreign(place: Place, chain: Chain, origin: str, *, takes_over: bool)
         metadata = place.store.head(last.object).metadata
     except BlobNotFound:  # somebody's retention removed it meanwhile: ours keeps the last
         metadata = {}
-    theirs = metadata.get(ORIGIN, origin)
+    theirs = metadata.get(ORIGIN_KEY, origin)
     host, _, path = theirs.partition("/")
     if theirs != origin and host == origin.partition("/")[0]:
         raise LeaseHeld(
@@ -71,7 +68,7 @@ def refuse_foreign(place: Place, chain: Chain, origin: str, *, takes_over: bool)
             hint="Give each database a name, or a prefix in the store, of its own. If this one "
             "was moved here, give --take-over once.",
         )
-    if MARK not in metadata:
+    if SHA256_KEY not in metadata:
         raise LeaseHeld(
             f"{place.store.url}/{place.root} holds a stream that Litekeep did not write: "
             f"{last.object} is its last file",

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from litekeep.stream.chain import Link
-from litekeep.stream.spool import time_ms_of
+from litekeep.stream.metadata import time_ms_of
 
 
 class History:

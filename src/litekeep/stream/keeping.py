@@ -31,9 +31,9 @@ from litekeep.store.temporary import temporary_file
 from litekeep.stream.chain import Chain, Link, Place, chain_of, read_chain
 from litekeep.stream.compact import apply_merge, plan_compaction
 from litekeep.stream.history import History
+from litekeep.stream.metadata import TIME_KEY, read_time, time_ms_of
 from litekeep.stream.policy import StreamPolicy
 from litekeep.stream.retention import apply_retention, drilled, plan_retention
-from litekeep.stream.spool import read_time, time_ms_of
 
 #: Of plans in a row: levels, and what early merges add to them.
 _ROUNDS_MAX = 100
@@ -226,7 +226,7 @@ class Keeping:
 
     def _ask_time(self, link: Link) -> int:
         blob = self._place.store.head(link.object)
-        told = read_time(blob.metadata.get("litestream-timestamp"))
+        told = read_time(blob.metadata.get(TIME_KEY))
         return time_ms_of(blob.modified) if told is None else told
 
     def _listed(self) -> History:

@@ -26,7 +26,7 @@ from litekeep.ltx.checksum import FLAG, page_checksums
 from litekeep.ltx.decode import Decoder
 from litekeep.stream.chain import Link, Place
 from litekeep.stream.found import zero_checksums
-from litekeep.stream.spool import PARTIAL_KEY
+from litekeep.stream.metadata import CHECKSUM_KEY, PARTIAL_KEY, SHA256_KEY
 
 if TYPE_CHECKING:
     from numpy import uint64
@@ -120,11 +120,11 @@ class _Opened:
 def _opened(place: Place, links: Sequence[Link]) -> Iterator[_Opened]:
     def open_link(link: Link) -> _Opened:
         found = place.store.head(link.object).metadata
-        checksum = read_checksum(found.get("litekeep-database-checksum"))
+        checksum = read_checksum(found.get(CHECKSUM_KEY))
         pieces: Iterable[bytes] = place.store.get(link.object)
         if link.size <= _SMALL_SIZE:
             pieces = list(pieces)
-        sha256, is_partial = found.get("litekeep-sha256"), PARTIAL_KEY in found
+        sha256, is_partial = found.get(SHA256_KEY), PARTIAL_KEY in found
         return _Opened(link, pieces, sha256, checksum, is_partial)
 
     return workers.ordered(open_link, links, threads=_REQUESTS_AT_ONCE)
@@ -152,7 +152,7 @@ def check_link(place: Place, link: Link) -> None:
     metadata = place.store.head(link.object).metadata
     pieces = place.store.get(link.object)
     with _named(link):
-        for _ in _decoder_of(link, pieces, metadata.get("litekeep-sha256")).runs():
+        for _ in _decoder_of(link, pieces, metadata.get(SHA256_KEY)).runs():
             pass
 
 

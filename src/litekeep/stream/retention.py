@@ -33,8 +33,8 @@ from dataclasses import dataclass
 from litekeep import faults
 from litekeep.stream.chain import Link, Place
 from litekeep.stream.history import History
+from litekeep.stream.metadata import time_ms_of
 from litekeep.stream.policy import Tier
-from litekeep.stream.spool import time_ms_of
 from litekeep.units import show_duration
 
 _DRILLS_MAX = 8

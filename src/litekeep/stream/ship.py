@@ -31,9 +31,17 @@ from litekeep.ltx.encode import Encoder
 from litekeep.store.base import honours_conditions
 from litekeep.store.files import translated
 from litekeep.stream.chain import BASE_LEVEL, Chain, Link, Place, read_chain
-from litekeep.stream.foreign import ORIGIN, refuse_foreign
+from litekeep.stream.foreign import refuse_foreign
+from litekeep.stream.metadata import (
+    CHECKSUM_KEY,
+    ORIGIN_KEY,
+    SHA256_KEY,
+    TIME_KEY,
+    read_time,
+    time_of,
+)
 from litekeep.stream.rebuild import read_checksum
-from litekeep.stream.spool import Note, Spool, Spooled, read_time, time_of
+from litekeep.stream.spool import Note, Spool, Spooled
 
 
 class Shipper:
@@ -79,8 +87,8 @@ class Shipper:
         if chain.links:
             last = max(chain.links, key=lambda link: (link.max_txid, -link.level))
             metadata = self.place.store.head(last.object).metadata
-            self._checksum = read_checksum(metadata.get("litekeep-database-checksum"))
-            self._time_ms = read_time(metadata.get("litestream-timestamp"))
+            self._checksum = read_checksum(metadata.get(CHECKSUM_KEY))
+            self._time_ms = read_time(metadata.get(TIME_KEY))
         self.head = chain.last_txid
         return chain
 
@@ -154,7 +162,7 @@ class Shipper:
             note = replace(note, sha256=sha256, size=len(data), time_ms=time_ms)
         faults.reach(f"ship {name}")
         try:
-            metadata = {**note.metadata(), ORIGIN: self._origin}
+            metadata = {**note.metadata(), ORIGIN_KEY: self._origin}
             store.put(name, data, create=True, metadata=metadata)
         except NameTaken as error:
             if not self._is_there(name, note):
@@ -178,7 +186,7 @@ class Shipper:
             found = self.place.store.head(name)
         except BlobNotFound:
             return False
-        return found.size == note.size and found.metadata.get("litekeep-sha256") == note.sha256
+        return found.size == note.size and found.metadata.get(SHA256_KEY) == note.sha256
 
     def _probe(self) -> None:
         """Find out, once, whether the store keeps the fence; a folder does."""

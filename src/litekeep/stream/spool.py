@@ -28,7 +28,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from litekeep import faults
@@ -36,11 +35,16 @@ from litekeep.errors import AlreadyRunning, FormatError
 from litekeep.ltx.format import format_name, parse_name
 from litekeep.store.files import fsync_folder, make_folders, translated, write_all
 from litekeep.store.temporary import remove_dead, temporary_file
+from litekeep.stream.metadata import (
+    CHECKSUM_KEY,
+    GAP_KEY,
+    PARTIAL_KEY,
+    SHA256_KEY,
+    TIME_KEY,
+    show_time,
+)
 
-#: Metadata of an object that makes a database which never was.
-PARTIAL_KEY = "litekeep-partial"
 _NOTE_SIZE_MAX = 64 * 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +73,12 @@ class Note:
     def metadata(self) -> dict[str, str]:
         """Return it as the metadata of the object."""
         found = {
-            "litestream-timestamp": show_time(self.time_ms),
-            "litekeep-database-checksum": f"{self.checksum:016x}",
-            "litekeep-sha256": self.sha256,
+            TIME_KEY: show_time(self.time_ms),
+            CHECKSUM_KEY: f"{self.checksum:016x}",
+            SHA256_KEY: self.sha256,
         }
         if self.gap_since_ms is not None:
-            found["litekeep-gap-since"] = show_time(self.gap_since_ms)
+            found[GAP_KEY] = show_time(self.gap_since_ms)
         if self.is_partial:
             found[PARTIAL_KEY] = "1"
         return found
@@ -246,40 +250,6 @@ def open_spool(state: Path, name: str, database: str, size_max: int) -> Iterator
         yield spool
     finally:
         os.close(descriptor)
-
-
-def show_time(time_ms: int) -> str:
-    """
-    Return a time as Litestream writes it.
-
-    >>> show_time(1757332801500)
-    '2025-09-08T12:00:01.500Z'
-    """
-    time = _EPOCH + timedelta(milliseconds=time_ms)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def read_time(text: str | None) -> int | None:
-    """
-    Return a time that `show_time` or Litestream wrote; None if it is none.
-
-    >>> read_time("2025-09-08T12:00:01.500Z"), read_time("yesterday")
-    (1757332801500, None)
-    """
-    try:
-        return time_ms_of(datetime.fromisoformat(text or ""))
-    except (ValueError, TypeError):  # of no zone, too
-        return None
-
-
-def time_of(time_ms: int) -> datetime:
-    """Return the time of so many milliseconds since 1970."""
-    return _EPOCH + timedelta(milliseconds=time_ms)
-
-
-def time_ms_of(time: datetime) -> int:
-    """Return a time in milliseconds since 1970."""
-    return (time - _EPOCH) // timedelta(milliseconds=1)
 
 
 def _read_note(path: Path) -> Note:
