@@ -10,7 +10,12 @@ from pathlib import Path
 import click
 
 from litekeep.cli import output
-from litekeep.cli.options import Options, common_options, dry_run_option
+from litekeep.cli.options import (
+    Options,
+    common_options,
+    configuration_option,
+    dry_run_option,
+)
 from litekeep.config.file import read_text
 from litekeep.config.litestream import Imported, import_litestream
 from litekeep.engine.target import refuse_target, whole_file
@@ -23,16 +28,7 @@ _SIZE_MAX = 1 << 20
 
 @click.command(short_help="Turn Litestream's configuration into ours.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), metavar="LITESTREAM_YML")
-@click.option(
-    "--output",
-    "-o",
-    "target",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("litekeep.toml"),
-    show_default=True,
-    metavar="PATH",
-    help="The file to write.",
-)
+@configuration_option
 @dry_run_option
 @common_options
 def command(file: Path, target: Path, is_dry_run: bool, options: Options) -> None:

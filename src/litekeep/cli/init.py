@@ -12,11 +12,17 @@ from pathlib import Path
 import click
 
 from litekeep.cli import output
-from litekeep.cli.options import Options, common_options, complete_files, dry_run_option
+from litekeep.cli.options import (
+    Options,
+    common_options,
+    complete_files,
+    configuration_option,
+    dry_run_option,
+)
 from litekeep.config.file import read_text
 from litekeep.config.places import is_url
 from litekeep.config.template import template
-from litekeep.config.values import is_name, zone_named
+from litekeep.config.values import fresh_name, is_name, zone_named
 from litekeep.engine.target import refuse_target, whole_file
 from litekeep.errors import AccessDenied, NotADatabase, NotFound, TargetExists, UserError
 from litekeep.host.databases import Found, find_databases, is_database
@@ -44,16 +50,7 @@ from litekeep.units import show_size
     help="Where backups go; repeatable.",
 )
 @click.option("--timezone", metavar="ZONE", help="Zone of times in names; UTC if not set.")
-@click.option(
-    "--output",
-    "-o",
-    "target",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("litekeep.toml"),
-    show_default=True,
-    metavar="PATH",
-    help="The file to write.",
-)
+@configuration_option
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
 @click.option("--yes", "-y", is_flag=True, help="Ask nothing: take every database that is found.")
 @dry_run_option
@@ -187,7 +184,7 @@ def _named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     named: list[tuple[str, Path]] = []
     for path in paths:
         stem = path.stem if is_name(path.stem) else "database"
-        named.append((_fresh(stem, [name for name, _ in named]), full_path(path)))
+        named.append((fresh_name(stem, [name for name, _ in named]), full_path(path)))
     return named
 
 
@@ -196,13 +193,5 @@ def _named_stores(urls: Sequence[str]) -> list[tuple[str, str]]:
     for url in urls:
         kind = url.partition(":")[0].lower() if is_url(url) else "local"
         place = url if is_url(url) else str(full_path(url))
-        named.append((_fresh(kind, [name for name, _ in named]), place))
+        named.append((fresh_name(kind, [name for name, _ in named]), place))
     return named
-
-
-def _fresh(wanted: str, taken: Sequence[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}-{number}"
-    return name

@@ -99,3 +99,16 @@ def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help='latest (the default), a time ("2025-09-08 12:00", "2h ago", "yesterday 18:00"; '
         "the newest restore point at or before it), or a snapshot's name.",
     )(function)
+
+
+#: Of those who write a configuration.
+configuration_option = click.option(
+    "--output",
+    "-o",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("litekeep.toml"),
+    show_default=True,
+    metavar="PATH",
+    help="The file to write.",
+)

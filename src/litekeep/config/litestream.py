@@ -19,7 +19,7 @@ dates, or lies below the database's name.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -28,7 +28,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 from litekeep.config.litestream_bucket import bucket_of
 from litekeep.config.litestream_keys import DATABASE_KEYS, GLOBAL_KEYS, REPLICA_KEYS, SECRETS
 from litekeep.config.template import toml_text
-from litekeep.config.values import is_name
+from litekeep.config.values import fresh_name, is_name
 from litekeep.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
@@ -131,7 +131,7 @@ class _Importer:
         path = self._text(found["path"], f"{where}.path").removeprefix("sqlite3://")
         path = path.removeprefix("sqlite://").removeprefix("file://")
         stem = PurePosixPath(path).stem
-        name = _fresh(stem if is_name(stem) else "database", self._databases)
+        name = fresh_name(stem if is_name(stem) else "database", self._databases)
         self._databases.append(name)
         retention = self._snapshot(found.get("snapshot"), f"{where}.snapshot") or retention
         replicas = [
@@ -170,7 +170,7 @@ class _Importer:
         scheme, mark, _ = str(reached["url"]).partition("://")
         kind = scheme if mark else "local"
         name = wanted if isinstance(wanted, str) and is_name(wanted) else f"{database}-{kind}"
-        name = _fresh(name, self._stores)
+        name = fresh_name(name, self._stores)
         self._stores.append(name)
         lines = [f"name = {toml_text(name)}"]
         for key, value in reached.items():
@@ -353,11 +353,3 @@ def _shown(seconds: float) -> str:
         if seconds and seconds % size == 0:
             return f"{int(seconds // size)}{unit}"
     return f"{round(seconds * 1000)}ms"
-
-
-def _fresh(wanted: str, taken: Sequence[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}-{number}"
-    return name

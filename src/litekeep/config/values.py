@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -229,3 +229,17 @@ _AS_THEY_ARE: dict[str, Callable[[Key, Any], bool]] = {
     "scalar": lambda _, found: isinstance(found, bool | int | str) or _is_finite(found),
     "timezone": lambda _, found: isinstance(found, str) and zone_named(found) is not None,
 }
+
+
+def fresh_name(wanted: str, taken: Sequence[str]) -> str:
+    """
+    Return a name that is not taken: the one that is wanted, or one with a number behind it.
+
+    >>> fresh_name("app", ["app", "app-2"])
+    'app-3'
+    """
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name

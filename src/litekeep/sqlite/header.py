@@ -93,13 +93,3 @@ def show_version(number: int) -> str:
     '3.54.1'
     """
     return f"{number // 1000000}.{number // 1000 % 1000}.{number % 1000}"
-
-
-def lock_page(page_size: int) -> int:
-    """
-    Return the number of the page that is never written (it holds the lock bytes).
-
-    >>> lock_page(4096), lock_page(65536)
-    (262145, 16385)
-    """
-    return LOCK_BYTE_OFFSET // page_size + 1

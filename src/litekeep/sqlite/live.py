@@ -30,6 +30,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
@@ -110,26 +111,58 @@ def take_view(
 
         NotADatabase: The file is not one that SQLite can read.
     """
+    with opened_marked(path, busy_timeout_seconds) as found, contextlib.ExitStack() as stack:
+        real, status, connection, header = found.real, found.status, found.connection, found.header
+        if header is not None and found.is_wal:
+            probe = connect(real, busy_timeout_seconds)
+            stack.callback(probe.close)
+            if not found.had_log:
+                stack.callback(leave_no_trace, real, status, connection, probe)
+            prime(probe)
+            view, _ = take_wal(connection, probe, real, status, header, busy_timeout_seconds)
+        else:
+            view = _take_main(connection, real, status, header, is_wal=found.is_wal)
+        yield LiveView(view, connection, rolled_back=found.is_rolled_back)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """
+    A live database in which we hold a mark; `header` is None for a file of no bytes.
+
+    `had_log`: a log of any bytes lay there before.  One of none is that of a run of ours that
+    was killed.
+    """
+
+    real: str
+    status: os.stat_result
+    connection: apsw.Connection
+    header: Header | None
+    is_wal: bool
+    is_rolled_back: bool
+    had_log: bool
+
+
+@contextlib.contextmanager
+def opened_marked(path: Path, busy_timeout_seconds: float) -> Iterator[Opened]:
+    """
+    Open a database and take a mark, for the time of a ``with`` block.
+
+    Raises:
+        NotFound, DatabaseBusy, NotADatabase: As `take_view`.
+    """
     real = resolve(path)
     status = os.stat(real)
     refuse_if_open_here(real, status)
     wal = status_of(f"{real}-wal")
     with translated(real), contextlib.ExitStack() as stack:
-        connection, rolled_back = open_marked(real, wal is not None, busy_timeout_seconds)
+        connection, is_rolled_back = _open_marked(real, wal is not None, busy_timeout_seconds)
         stack.callback(connection.close)
         header = header_of(connection, real)
         # The header may say otherwise: SQLite uses a log wherever there is one.
         is_wal = connection.pragma("journal_mode") == "wal"
-        if header is not None and is_wal:
-            probe = connect(real, busy_timeout_seconds)
-            stack.callback(probe.close)
-            if wal is None or wal.st_size == 0:  # that of a run of ours that was killed
-                stack.callback(leave_no_trace, real, status, connection, probe)
-            prime(probe)
-            view, _ = take_wal(connection, probe, real, status, header, busy_timeout_seconds)
-        else:
-            view = _take_main(connection, real, status, header, is_wal=is_wal)
-        yield LiveView(view, connection, rolled_back=rolled_back)
+        had_log = wal is not None and wal.st_size > 0
+        yield Opened(real, status, connection, header, is_wal, is_rolled_back, had_log)
 
 
 def resolve(path: Path) -> str:
@@ -193,7 +226,7 @@ def _own_descriptors() -> list[str]:
         return []
 
 
-def open_marked(
+def _open_marked(
     real: str, has_wal: bool, busy_timeout_seconds: float
 ) -> tuple[apsw.Connection, bool]:
     """Open, begin, read: the mark is ours.  A hot journal is rolled back first."""

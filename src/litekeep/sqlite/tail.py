@@ -58,11 +58,8 @@ from litekeep.sqlite.helping import HELP_AGAIN_SECONDS, PATIENCE_SECONDS, Helper
 from litekeep.sqlite.live import (
     BUSY_TIMEOUT_SECONDS,
     LiveView,
-    header_of,
     leave_no_trace,
-    open_marked,
-    refuse_if_open_here,
-    resolve,
+    opened_marked,
     status_of,
     take_wal,
 )
@@ -131,12 +128,6 @@ class Tail:
         self._still_since: float | None = None
         self._index = WalIndex(self._path)
         self._wal_inode = _inode(f"{self._path}-wal")
-
-    @property
-    def wal_size(self) -> int:
-        """The size of the log in bytes."""
-        status = status_of(f"{self._path}-wal")
-        return status.st_size if status is not None else 0
 
     def look(self) -> Changes | Lost | None:
         """
@@ -364,15 +355,9 @@ def follow(
     Raises:
         NotFound, DatabaseBusy, NotADatabase: As `take_view`.
     """
-    real = resolve(path)
-    status = os.stat(real)
-    refuse_if_open_here(real, status)
-    wal = status_of(f"{real}-wal")
-    with translated(real), contextlib.ExitStack() as stack:
-        connection, rolled_back = open_marked(real, wal is not None, busy_timeout_seconds)
-        stack.callback(connection.close)
-        header = header_of(connection, real)
-        if header is None or connection.pragma("journal_mode") != "wal":
+    with opened_marked(path, busy_timeout_seconds) as found, contextlib.ExitStack() as stack:
+        real, status, connection, header = found.real, found.status, found.connection, found.header
+        if header is None or not found.is_wal:
             connection.close()
             yield None
             return
@@ -381,7 +366,7 @@ def follow(
         prime(probe)
         view, log = take_wal(connection, probe, real, status, header, busy_timeout_seconds)
         tail = Tail(
-            LiveView(view, connection, rolled_back=rolled_back),
+            LiveView(view, connection, rolled_back=found.is_rolled_back),
             connection,
             probe,
             log,
@@ -390,7 +375,7 @@ def follow(
             clock=clock,
         )
         stack.callback(tail.close)
-        if wal is None or wal.st_size == 0:  # that of a run of ours that was killed
+        if not found.had_log:
             stack.callback(tail.leave_no_trace, status)
         yield tail
 

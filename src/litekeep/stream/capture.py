@@ -128,11 +128,6 @@ class Capture:
         page_size = self._map.page_size if self._map is not None else 0
         return len(self._pending) * page_size
 
-    @property
-    def wal_size(self) -> int:
-        """The size of the database's log in bytes; 0 where it has none."""
-        return self._tail.wal_size if self._tail is not None else 0
-
     def replay(self) -> None:
         """Apply to the page map what was captured before a kill and not applied."""
         for spooled in self._spool.files():

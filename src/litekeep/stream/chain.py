@@ -101,6 +101,11 @@ class Chain:
         """The newest txid; 0 if there is none."""
         return max((link.max_txid for link in self.links), default=0)
 
+    @property
+    def newest(self) -> Link | None:
+        """The file that ends last, of the lowest level that has one."""
+        return max(self.links, key=lambda link: (link.max_txid, -link.level), default=None)
+
     def txids(self) -> tuple[int, ...]:
         """Return the txids that some link ends with, in order: what can be restored."""
         return tuple(sorted({link.max_txid for link in self.links}))

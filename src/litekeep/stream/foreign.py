@@ -52,9 +52,9 @@ def refuse_foreign(place: Place, chain: Chain, origin: str, *, takes_over: bool)
 
         StoreError: The store does not answer.
     """
-    if takes_over or not chain.links:
+    last = chain.newest
+    if takes_over or last is None:
         return
-    last = max(chain.links, key=lambda link: (link.max_txid, -link.level))
     try:
         metadata = place.store.head(last.object).metadata
     except BlobNotFound:  # somebody's retention removed it meanwhile: ours keeps the last

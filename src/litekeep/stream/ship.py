@@ -84,8 +84,7 @@ class Shipper:
         if self.place.store.staging is not None:  # elsewhere a create leaves nothing half done
             self.place.store.clean()
         self._checksum = self._time_ms = None
-        if chain.links:
-            last = max(chain.links, key=lambda link: (link.max_txid, -link.level))
+        if (last := chain.newest) is not None:
             metadata = self.place.store.head(last.object).metadata
             self._checksum = read_checksum(metadata.get(CHECKSUM_KEY))
             self._time_ms = read_time(metadata.get(TIME_KEY))
